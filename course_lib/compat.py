@@ -23,7 +23,9 @@ def declare_torchvision_operators() -> bool:
         return False
     spec = importlib.util.find_spec("torchvision")
     if spec is None:
-        raise ImportError("torchvision is not installed: run `pip install torchvision` (requirements.txt pins it)")
+        raise ImportError(
+            "torchvision is not installed: run `pip install torchvision` (requirements.txt pins it)"
+        )
     for extension in Path(spec.origin).parent.glob("_C.*"):
         try:
             torch.ops.load_library(str(extension))

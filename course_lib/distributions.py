@@ -79,7 +79,9 @@ def discretized_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, bi
     return torch.where(level <= 0, first, torch.where(level >= bins - 1, last, inner)).sum(-1)
 
 
-def gaussian_kl(mu: Tensor, log_var: Tensor, mu_0: Tensor | None = None, log_var_0: Tensor | None = None) -> Tensor:
+def gaussian_kl(
+    mu: Tensor, log_var: Tensor, mu_0: Tensor | None = None, log_var_0: Tensor | None = None
+) -> Tensor:
     """KL(N(mu, diag exp(log_var)) || N(mu_0, diag exp(log_var_0))) in nats, summed over the last dimension.
 
     Args:
@@ -117,6 +119,8 @@ def gaussian_w2(mu_a: Tensor, cov_a: Tensor, mu_b: Tensor, cov_b: Tensor) -> Ten
             f"{tuple(mu_a.shape)}, {tuple(cov_a.shape)}, {tuple(mu_b.shape)}, {tuple(cov_b.shape)}"
         )
     values, vectors = torch.linalg.eigh(cov_a)
-    half = vectors * values.clamp(min=0).sqrt()  # A = half half^T, and A^(1/2) B A^(1/2) is similar to half^T B half
+    half = (
+        vectors * values.clamp(min=0).sqrt()
+    )  # A = half half^T, and A^(1/2) B A^(1/2) is similar to half^T B half
     cross = torch.linalg.eigvalsh(half.T @ cov_b @ half).clamp(min=0).sqrt().sum()
     return ((mu_a - mu_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross).clamp(min=0)

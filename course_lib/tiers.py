@@ -20,5 +20,7 @@ def tier() -> str:
     if not name:
         return "colab" if torch.cuda.is_available() else "laptop"
     if name not in TIERS:
-        raise ValueError(f"COURSE_TIER={name!r} is not a tier: set it to one of {', '.join(TIERS)}, or unset it")
+        raise ValueError(
+            f"COURSE_TIER={name!r} is not a tier: set it to one of {', '.join(TIERS)}, or unset it"
+        )
     return name

@@ -7,10 +7,10 @@ gives the same bytes on every machine.
 | factor | range | unit |
 |---|---|---|
 | `font` | 0 .. 19 | index into `masters.FACES` |
-| `rotation` | +-0.35 | radians |
-| `shear` | +-0.3 | horizontal shift per unit of height |
-| `scale` | 0.8 .. 1.1 | 1 = a digit of 20/28 of the image's height |
-| `stroke` | -0.3 .. 0.9 | pixels of a 28x28 image added on each side of the stroke |
+| `rotation` | +-0.4 | radians |
+| `shear` | +-0.4 | horizontal shift per unit of height |
+| `scale` | 0.65 .. 1.1 | 1 = a digit of 20/28 of the image's height |
+| `stroke` | -0.4 .. 1.0 | pixels of a 28x28 image added on each side of the stroke |
 | `shift_x`, `shift_y` | +-3 | pixels of a 28x28 image |
 """
 
@@ -21,10 +21,10 @@ from torch import Tensor
 from course_lib.data import masters
 
 RANGES = {
-    "rotation": (-0.35, 0.35),
-    "shear": (-0.3, 0.3),
-    "scale": (0.8, 1.1),
-    "stroke": (-0.3, 0.9),
+    "rotation": (-0.4, 0.4),
+    "shear": (-0.4, 0.4),
+    "scale": (0.65, 1.1),
+    "stroke": (-0.4, 1.0),
     "shift_x": (-3.0, 3.0),
     "shift_y": (-3.0, 3.0),
 }
@@ -60,7 +60,9 @@ def render(factors: dict[str, Tensor], size: int = 28, chunk: int = 1000) -> Ten
         u = u + f["shear"].view(-1, 1, 1) * v
         grid = torch.stack([u, v], -1) / (masters.SIDE / 2)  # (n, size, size, 2) in [-1, 1]
         ink = field[f["font"], f["label"]].unsqueeze(1)  # (n, 1, SIDE, SIDE)
-        distance = F.grid_sample(ink, grid, padding_mode="border", align_corners=False) / per_pixel.unsqueeze(1)
+        distance = F.grid_sample(ink, grid, padding_mode="border", align_corners=False) / per_pixel.unsqueeze(
+            1
+        )
         level = 0.5 + distance + f["stroke"].view(-1, 1, 1, 1) * unit
         image[part] = (255 * level.clamp(0, 1)).round().to(torch.uint8)
     return image

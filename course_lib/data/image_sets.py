@@ -52,7 +52,9 @@ class ImageData(Dataset):
 
     def __post_init__(self):
         if self.pixels.ndim != 4 or self.pixels.dtype != torch.uint8:
-            raise ValueError(f"pixels must be uint8 (N, C, H, W); got {self.pixels.dtype} {tuple(self.pixels.shape)}")
+            raise ValueError(
+                f"pixels must be uint8 (N, C, H, W); got {self.pixels.dtype} {tuple(self.pixels.shape)}"
+            )
         if self.y.shape != (len(self.pixels),):
             raise ValueError(f"{len(self.pixels)} images need as many labels; got {tuple(self.y.shape)}")
 
@@ -99,7 +101,12 @@ class LazyImages(Dataset):
 
         self.name, self.split, self.source = name, split, source
         self.transform = v2.Compose(
-            [v2.CenterCrop(140), v2.Resize(size, antialias=True), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+            [
+                v2.CenterCrop(140),
+                v2.Resize(size, antialias=True),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+            ]
         )
 
     def __len__(self) -> int:
@@ -257,7 +264,7 @@ def _open(class_name: str, folder: Path, **options):
     except Exception as error:  # whatever the network, the disk or the checksum says
         raise FileNotFoundError(
             f"{class_name} is not in {folder} and could not be downloaded ({type(error).__name__}: {error}). "
-            f"Put torchvision's files for it under {folder / class_name}, or name the folder that holds them with "
+            f"Put torchvision's files for it in that folder, or name the folder that holds them with "
             "root=... or the environment variable COURSE_DATA. `glyphs` and `digits` need no download."
         ) from error
 
@@ -297,10 +304,14 @@ def from_array(x, y=None, name: str = "array") -> ImageData:
     elif x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
         x = x.permute(0, 3, 1, 2)
     if x.ndim != 4 or x.shape[1] not in (1, 3):
-        raise ValueError(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; got {tuple(x.shape)}")
+        raise ValueError(
+            f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; got {tuple(x.shape)}"
+        )
     if x.is_floating_point():
         if not bool(((x >= 0) & (x <= 1)).all()):  # NaN fails too
-            raise ValueError(f"float images must lie in [0, 1]; got {x.min():.3g} .. {x.max():.3g}: divide by 255?")
+            raise ValueError(
+                f"float images must lie in [0, 1]; got {x.min():.3g} .. {x.max():.3g}: divide by 255?"
+            )
         x = (x * 255).round().to(torch.uint8)
     elif x.dtype != torch.uint8:
         raise ValueError(f"images must be uint8 in 0..255 or float in [0, 1]; got {x.dtype}")

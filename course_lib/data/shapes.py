@@ -27,23 +27,28 @@ def draw_shape_factors(n: int, generator: torch.Generator) -> dict[str, Tensor]:
     }
 
 
+def _inside(shape: str, u: Tensor, v: Tensor) -> Tensor:
+    if shape == "square":
+        return (u.abs() < 1) & (v.abs() < 1)
+    if shape == "ellipse":
+        return u**2 / 1.44 + v**2 / 0.49 < 1
+    return (u**2 + v**2 - 1) ** 3 < -(u**2) * v**3  # the sextic heart, its point towards larger y
+
+
 def render_shapes(factors: dict[str, Tensor], size: int = 64, chunk: int = 500) -> Tensor:
     """White shapes on black: `(n, 1, size, size)` uint8, every edge smoothed by 2x2 supersampling."""
     ticks = (torch.arange(2 * size, dtype=torch.float64) + 0.5) / size - 1  # [-1, 1], twice the resolution
-    images = []
-    for part in torch.arange(len(factors["label"])).split(chunk):
-        f = {name: value[part].view(-1, 1, 1) for name, value in factors.items()}
-        x = ticks.view(1, 1, -1) - (f["x"] - 0.5)
-        y = ticks.view(1, -1, 1) - (f["y"] - 0.5)
-        cos, sin = f["rotation"].cos(), f["rotation"].sin()
-        radius = 0.3 * f["scale"]
-        u, v = (cos * x + sin * y) / radius, (cos * y - sin * x) / radius
-        square = (u.abs() < 1) & (v.abs() < 1)
-        ellipse = u**2 / 1.44 + v**2 / 0.49 < 1
-        heart = (u**2 + v**2 - 1) ** 3 < -(u**2) * v**3  # the sextic heart, its point towards larger y
-        ink = torch.where(f["label"] == 0, square, torch.where(f["label"] == 1, ellipse, heart))
-        images.append((255 * F.avg_pool2d(ink.unsqueeze(1).double(), 2)).round().to(torch.uint8))
-    return torch.cat(images)
+    images = torch.empty(len(factors["label"]), 1, size, size, dtype=torch.uint8)
+    for label, shape in enumerate(SHAPES):
+        for part in torch.nonzero(factors["label"] == label).squeeze(1).split(chunk):
+            f = {name: value[part].view(-1, 1, 1) for name, value in factors.items()}
+            x = ticks.view(1, 1, -1) - (f["x"] - 0.5)
+            y = ticks.view(1, -1, 1) - (f["y"] - 0.5)
+            cos, sin = f["rotation"].cos(), f["rotation"].sin()
+            radius = 0.3 * f["scale"]
+            ink = _inside(shape, (cos * x + sin * y) / radius, (cos * y - sin * x) / radius)
+            images[part] = (255 * F.avg_pool2d(ink.unsqueeze(1).double(), 2)).round().to(torch.uint8)
+    return images
 
 
 def draw_fade_factors(n: int, generator: torch.Generator) -> dict[str, Tensor]:

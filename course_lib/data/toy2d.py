@@ -110,7 +110,9 @@ def _pinwheel(n: int, generator: torch.Generator | None, arms: int = 5) -> Tenso
     points = _normal(n, generator) * torch.tensor([0.3, 0.05]) + torch.tensor([1.0, 0.0])
     angle = 2 * math.pi * arm / arms + 0.25 * points[:, 0].exp()
     cos, sin = angle.cos(), angle.sin()
-    turned = torch.stack([cos * points[:, 0] - sin * points[:, 1], sin * points[:, 0] + cos * points[:, 1]], -1)
+    turned = torch.stack(
+        [cos * points[:, 0] - sin * points[:, 1], sin * points[:, 0] + cos * points[:, 1]], -1
+    )
     return 1.5 * turned
 
 
@@ -133,8 +135,13 @@ class Mixture1D:
     """
 
     def __init__(self, weights=(0.6, 0.4), means=(-1.0, 1.5), stds=(0.3, 0.4)):
-        self.weights, self.means, self.stds = (torch.tensor(v, dtype=torch.float64) for v in (weights, means, stds))
-        if not torch.isclose(self.weights.sum(), torch.ones((), dtype=torch.float64)) or (self.weights < 0).any():
+        self.weights, self.means, self.stds = (
+            torch.tensor(v, dtype=torch.float64) for v in (weights, means, stds)
+        )
+        if (
+            not torch.isclose(self.weights.sum(), torch.ones((), dtype=torch.float64))
+            or (self.weights < 0).any()
+        ):
             raise ValueError(f"mixture weights must be non-negative and sum to 1; got {tuple(weights)}")
 
     def __call__(self, n: int, generator: torch.Generator | None = None) -> Tensor:

@@ -38,7 +38,7 @@ def as_rows(x: Tensor, shape: Sequence[int]) -> Tensor:
         )
     if tuple(x.shape[1:]) != tuple(shape) or x.ndim == 0:
         raise ValueError(f"expected shape (B, {', '.join(map(str, shape))}); got {tuple(x.shape)}")
-    return x.reshape(len(x), -1)
+    return x.flatten(1)
 
 
 def moments(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,3 +205,15 @@ class DiagonalGaussian(GaussianModel):
         """n images `(n, *shape)`."""
         noise = self._noise(n, self.dim, generator)
         return self._images(self.mean.detach() + (0.5 * self.log_var.detach()).exp() * noise)
+
+
+def build(kind: str, shape: Sequence[int], noise_var: float = 0.0) -> GaussianModel:
+    """A Gaussian from its configuration: kind "full" or "diagonal".
+
+    Raises:
+        ValueError: another kind.
+    """
+    kinds = {"full": FullGaussian, "diagonal": DiagonalGaussian}
+    if kind not in kinds:
+        raise ValueError(f"a Gaussian is 'full' or 'diagonal' (low rank: the family ppca); got {kind!r}")
+    return kinds[kind](shape, noise_var)

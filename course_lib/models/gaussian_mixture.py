@@ -98,11 +98,15 @@ class GaussianMixture(nn.Module):
         """Set all parameters to the maximiser of the ELBO for fixed `responsibilities` `(B, K)`.
 
         Raises:
-            ValueError: a component is responsible for nothing.
+            ValueError: a component is responsible for nothing, or the shapes do not fit.
 
         Implements: gaussian-m-step
         """
         rows = self._rows(x)
+        if responsibilities.shape != (len(rows), self.n_components):
+            raise ValueError(
+                f"responsibilities must be {(len(rows), self.n_components)}; got {tuple(responsibilities.shape)}"
+            )
         counts = responsibilities.sum(0)  # (K,)
         if (counts < 1e-8).any():
             raise ValueError(
@@ -124,15 +128,15 @@ class GaussianMixture(nn.Module):
         self.m_step(x, log_joint.softmax(1))
         return log_joint.logsumexp(1).mean().item()
 
-    def fit_em(self, x: Tensor, max_steps: int = 100, tolerance: float = 0.0) -> list[float]:
+    def fit_em(self, x: Tensor, max_steps: int = 100, tolerance: float | None = None) -> list[float]:
         """EM from the present parameters; returns the average log-likelihood before each step, and the last one.
 
-        Stops early when a step gains less than `tolerance` nats.
+        Stops early when a step gains less than `tolerance` nats, if one is given.
         """
         history: list[float] = []
         for _ in range(max_steps):
             history.append(self.em_step(x))
-            if len(history) > 1 and history[-1] - history[-2] < tolerance:
+            if tolerance is not None and len(history) > 1 and history[-1] - history[-2] < tolerance:
                 break
         with torch.no_grad():
             history.append(self.log_prob(x).mean().item())

@@ -126,7 +126,9 @@ class DiscretizedLogistic(nn.Module):
     """
 
     numbers = 2
-    min_log_scale = -7.0  # scale 0.0009, a quarter of an 8-bit step: a thinner law gains nothing and overflows
+    min_log_scale = (
+        -7.0
+    )  # scale 0.0009, a quarter of an 8-bit step: a thinner law gains nothing and overflows
 
     def __init__(self, levels: int = 256):
         super().__init__()
@@ -141,7 +143,9 @@ class DiscretizedLogistic(nn.Module):
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         centre, log_scale = self.centre_and_log_scale(params)
-        return discretized_logistic_log_prob(x.flatten(1), centre.flatten(1), log_scale.flatten(1), self.levels)
+        return discretized_logistic_log_prob(
+            x.flatten(1), centre.flatten(1), log_scale.flatten(1), self.levels
+        )
 
     def mean(self, params: Tensor) -> Tensor:
         """Mean of the logistic clamped to [0, 1]: the integral of its survival function, right up to half a bin."""

@@ -144,13 +144,13 @@ class LinearVAE(nn.Module):
         z = mu + noise @ self.root.T  # (k, B, d)
         mean = self.decode(z.flatten(0, 1)).view(k, *x.shape)
         log_px = self._log_px((x - mean).flatten(2).square().sum(2))
-        log_ratio = 0.5 * (noise.square().sum(2) - z.square().sum(2)) + self.log_scale.sum()  # log p(z) - log q(z|x)
+        log_ratio = (
+            0.5 * (noise.square().sum(2) - z.square().sum(2)) + self.log_scale.sum()
+        )  # log p(z) - log q(z|x)
         return log_px + log_ratio
 
     @torch.no_grad()
-    def sample(
-        self, n: int, y: Tensor | None = None, *, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, n: int, y: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         """n images `(n, C, H, W)` of p(x), pixel noise included."""
         return self.model.sample(n, generator=generator)
 

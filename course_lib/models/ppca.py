@@ -119,3 +119,8 @@ class ProbabilisticPCA(GaussianModel):
         z = self._noise(n, self.latent_dim, generator)
         noise = self._noise(n, self.dim, generator)
         return (self.decode(z) + self._images(self.noise_var.sqrt() * noise)).detach()
+
+
+def build(shape: Sequence[int], latent_dim: int) -> ProbabilisticPCA:
+    """The model from its configuration (what a checkpoint's card holds)."""
+    return ProbabilisticPCA(shape, latent_dim)

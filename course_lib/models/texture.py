@@ -184,5 +184,12 @@ def _fade(length: int, fraction: float = 0.1) -> Tensor:
 
 
 def build(kind: str, shape: Sequence[int], periodic: bool = True) -> StationaryTexture:
-    """A texture model from its configuration: kind "adsn" or "rpn"."""
-    return {"adsn": ADSN, "rpn": RPN}[kind](shape, periodic)
+    """A texture model from its configuration: kind "adsn" or "rpn".
+
+    Raises:
+        ValueError: another kind.
+    """
+    kinds = {"adsn": ADSN, "rpn": RPN}
+    if kind not in kinds:
+        raise ValueError(f"a texture model is 'adsn' or 'rpn'; got {kind!r}")
+    return kinds[kind](shape, periodic)

@@ -98,7 +98,9 @@ class VAE(nn.Module):
         if latent_dim < 1 or importance_samples < 1 or beta < 0:
             raise ValueError("latent_dim and importance_samples start at 1 and beta at 0")
         if importance_samples > 1 and beta != 1:
-            raise ValueError("the importance-weighted bound has no separate KL term to weigh: leave beta at 1")
+            raise ValueError(
+                "the importance-weighted bound has no separate KL term to weigh: leave beta at 1"
+            )
         self.image_shape, self.latent_dim = tuple(image_shape), latent_dim
         self.beta, self.importance_samples = beta, importance_samples
         self.likelihood = build_likelihood(likelihood, **likelihood_options)

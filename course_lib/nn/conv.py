@@ -36,7 +36,10 @@ class ConvEncoder(nn.Module):
             nn.SiLU(),
         )
         self.head = nn.Sequential(
-            nn.Flatten(), nn.Linear(2 * width * (size // 4) ** 2, hidden), nn.SiLU(), nn.Linear(hidden, out_features)
+            nn.Flatten(),
+            nn.Linear(2 * width * (size // 4) ** 2, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, out_features),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""One module an experiment: `run(tier) -> dict[str, array]`."""

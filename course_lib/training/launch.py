@@ -1,0 +1,79 @@
+"""From a recipe to a checkpoint: data, model, `fit`, file and card."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from course_lib import checkpoints, data, models
+from course_lib.training.fit import Run, fit
+from course_lib.training.recipe import Recipe
+
+
+def load_data(
+    name: str,
+    split: str = "train",
+    root: str | Path | None = None,
+    *,
+    binary: bool = False,
+    stack: bool = False,
+    **options,
+) -> Dataset | Tensor:
+    """The data that a recipe names: an image set, or points of a two-dimensional toy.
+
+    Args:
+        name: for `course_lib.data.dataset`, or a toy of `course_lib.data.toy2d`.
+        split, root, options: of `dataset`; a toy takes `n` and `seed`.
+        binary: binarise once, by chance (`data.binarize`). stack: three images as colours (`data.stacked`).
+    """
+    toy = getattr(data.toy2d, name, None)
+    if isinstance(toy, data.toy2d.Toy):
+        seed = 2 * options.get("seed", 0) + (split == "test")
+        return toy(options.get("n", 50_000), torch.Generator().manual_seed(seed))
+    images = data.dataset(name, split, root, **options)
+    images = data.binarize(images) if binary else images
+    return data.stacked(images) if stack else images
+
+
+def build(recipe: Recipe) -> torch.nn.Module:
+    """The recipe's model with weights drawn from its seed; the global generator is left as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        return models.build(recipe.family, **recipe.model)
+
+
+def train(
+    recipe: Recipe, folder: str | Path | None = None, root: str | Path | None = None, *, progress: bool = True
+) -> Run:
+    """Build the model, load the data, fit, and leave a checkpoint in `folder` (nothing is written if left out)."""
+    images = load_data(recipe.data, "train", root, **recipe.data_options)
+    run = fit(build(recipe), images, recipe, folder=folder, progress=progress)
+    if folder is not None and PartialState().is_main_process:
+        save_run(run, recipe, Path(folder) / f"{recipe.family}_{recipe.data}.safetensors")
+    return run
+
+
+def save_run(run: Run, recipe: Recipe, path: Path) -> dict:
+    """Write the run's model and its card; returns the card."""
+    card = {
+        "name": path.stem,
+        "family": recipe.family,
+        "model": dict(recipe.model),
+        "data": recipe.data,
+        "tier": recipe.tier,
+        "recipe": dataclasses.asdict(recipe),
+        "steps": len(run.steps),
+        "final_loss": {
+            group: float(losses[-100:].mean()) for group, losses in run.losses.items() if len(losses)
+        },
+        "seconds": round(run.seconds, 1),
+        "processes": PartialState().num_processes,
+        "hardware": checkpoints.hardware(),
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "commit": checkpoints.commit(),
+        "metrics": {},
+    }
+    return checkpoints.save(path, run.model.state_dict(), card)
