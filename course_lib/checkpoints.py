@@ -57,12 +57,8 @@ def sha256(path: Path) -> str:
 
 def hardware() -> dict[str, Any]:
     """What the program runs on: the GPU's name or the processor's, threads, and the versions that matter."""
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    else:
-        device = _processor()
     return {
-        "device": device,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -98,7 +94,7 @@ def save(
 ) -> dict:
     """Write `path` (`.safetensors`) and its card beside it; return the card with the file's hash.
 
-    Floating-point tensors are stored in `dtype` and come back as float32. The weights are written first, so a card
+    Floating-point tensors are stored in `dtype`; half precision comes back as float32. The weights are written first, so a card
     never describes a file that is not there.
     """
     from safetensors.torch import save_file
@@ -140,7 +136,7 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors (floating point as float32) and the card of a checkpoint whose hash is right.
+    """The tensors (half precision as float32) and the card of a checkpoint whose hash is right.
 
     Raises:
         CheckpointError: card or file missing, cut short, changed, or foreign.
@@ -155,7 +151,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
-    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, card
+    return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}, card
 
 
 def verify(path: Path, card: Mapping[str, Any]) -> None:

@@ -78,7 +78,7 @@ def course(cell: NotebookNode) -> dict:
 
 
 def role(cell: NotebookNode) -> str:
-    """"answer", "visible", "check", "open", or "" for a cell that belongs to no exercise."""
+    """ "answer", "visible", "check", "open", or "" for a cell that belongs to no exercise."""
     return course(cell).get("role", "") if cell.cell_type == "code" else ""
 
 
@@ -147,14 +147,18 @@ def problems(notebook: NotebookNode) -> list[str]:
             continue
         for wanted in ("answer", "check"):
             if len(cells.get(wanted, ())) != 1:
-                found.append(f"exercise {name!r} has {len(cells.get(wanted, ()))} cells of role {wanted}: it needs one")
+                found.append(
+                    f"exercise {name!r} has {len(cells.get(wanted, ()))} cells of role {wanted}: it needs one"
+                )
     return found or _dependencies(notebook)
 
 
 def _identity_problems(notebook: NotebookNode) -> list[str]:
     found, seen = [], set()
     if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
-        found.append("the notebook's format is older than 4.5, which has cell ids: save it with a newer Jupyter")
+        found.append(
+            "the notebook's format is older than 4.5, which has cell ids: save it with a newer Jupyter"
+        )
     for position, cell in enumerate(notebook.cells):
         if not cell.get("id"):
             found.append(f"cell number {position} has no id")
@@ -208,7 +212,9 @@ def output_problems(notebook: NotebookNode) -> list[str]:
         if not cell.outputs or cell.execution_count is None:
             found.append(f"check cell {cell.id!r} has no stored output")
         elif any(o.output_type != "stream" or o.get("name") != "stdout" for o in cell.outputs):
-            found.append(f"check cell {cell.id!r} stores more than printed text: let it print with checks.show only")
+            found.append(
+                f"check cell {cell.id!r} stores more than printed text: let it print with checks.show only"
+            )
         elif not all(line.startswith("check ") for o in cell.outputs for line in o.text.splitlines()):
             found.append(f"check cell {cell.id!r} prints lines that the grader would skip: use checks.show")
     return found
@@ -238,7 +244,9 @@ def _dependencies(notebook: NotebookNode) -> list[str]:
             others = [o for o, theirs in defined.items() if name in theirs]
             place = f"exercise {owner!r}" if owner else "a cell that belongs to no exercise"
             if others:
-                found.append(f"{place} uses {name!r}, which exercise {others[0]!r} defines: exercises are independent")
+                found.append(
+                    f"{place} uses {name!r}, which exercise {others[0]!r} defines: exercises are independent"
+                )
     return found
 
 

@@ -52,7 +52,14 @@ from course_lib.grading.checks import near_boundary
 from course_lib.grading.exercises import ROOT, Exercise, exercises, problems, read, role
 from course_lib.grading.release import write_atomic
 from course_lib.grading.sandbox import Limits, Run
-from course_lib.grading.transplant import Answer, UnreadableError, answers, open_answers, pristine, read_submission
+from course_lib.grading.transplant import (
+    Answer,
+    UnreadableError,
+    answers,
+    open_answers,
+    pristine,
+    read_submission,
+)
 
 DRAWS = 20  # seeds tried for references that are far from rounding boundaries
 _STUDENT = re.compile(r"\w[\w.@+-]*")
@@ -79,12 +86,21 @@ class Submission:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m course_lib grade`."""
-    parser.add_argument("submissions", type=Path, help="folder of notebooks: STUDENT__NN_name.ipynb or STUDENT/NN_name.ipynb")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where grades.csv and the reports go")
-    parser.add_argument("--seed", type=int, help="the secret seed (default: the one of DIR, else drawn at random)")
+    parser.add_argument(
+        "submissions", type=Path, help="folder of notebooks: STUDENT__NN_name.ipynb or STUDENT/NN_name.ipynb"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where grades.csv and the reports go"
+    )
+    parser.add_argument(
+        "--seed", type=int, help="the secret seed (default: the one of DIR, else drawn at random)"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="submissions graded at a time (default: 1)")
     parser.add_argument(
-        "--cell-seconds", type=float, default=Limits.cell_seconds, help="time limit for one cell (default: %(default)g)"
+        "--cell-seconds",
+        type=float,
+        default=Limits.cell_seconds,
+        help="time limit for one cell (default: %(default)g)",
     )
 
 
@@ -128,7 +144,10 @@ def grade(
             references[name] = str(error)
     run_record = {
         "seed": seed,
-        "solutions": {n: r if isinstance(r, str) else {"seed": r.seed, "sha256": r.sha256} for n, r in references.items()},
+        "solutions": {
+            n: r if isinstance(r, str) else {"seed": r.seed, "sha256": r.sha256}
+            for n, r in references.items()
+        },
         "unrecognised": unrecognised,
     }
     write_atomic(out / "run.json", _json(run_record))
@@ -137,7 +156,9 @@ def grade(
     with ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(_graded, s, references[s.notebook], out, limits, root): s for s in found}
         try:
-            for done in tqdm(as_completed(waiting), total=len(waiting), desc="submissions", disable=not waiting):
+            for done in tqdm(
+                as_completed(waiting), total=len(waiting), desc="submissions", disable=not waiting
+            ):
                 reports[waiting[done]] = done.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -176,7 +197,7 @@ def find_submissions(folder: Path, root: Path = ROOT) -> tuple[list[Submission],
         else:
             found[student, name] = Submission(student, name, path)
             continue
-        others.append({"file": str(place), "reason": reason})
+        others.append({"file": ascii(str(place))[1:-1], "reason": reason})
     return list(found.values()), others
 
 
@@ -192,7 +213,9 @@ def reference(name: str, seed: int, limits: Limits, root: Path = ROOT) -> Refere
     wrong = problems(notebook)
     if wrong:
         raise ValueError(f"solutions/{name}.ipynb: {wrong[0]}")
-    code = pristine(notebook, {c.metadata["course"]["exercise"]: c.source for c in notebook.cells if role(c) == "answer"})
+    code = pristine(
+        notebook, {c.metadata["course"]["exercise"]: c.source for c in notebook.cells if role(c) == "answer"}
+    )
     for draw in range(seed, seed + DRAWS):
         executed, values, _ = sandbox.execute(code, draw, limits, root)
         if any(near_boundary(v) for v in values):
@@ -205,10 +228,14 @@ def reference(name: str, seed: int, limits: Limits, root: Path = ROOT) -> Refere
                     raise sandbox.SolutionError(f"check cell {cell.id!r} of the solution prints nothing")
         sha256 = hashlib.sha256((nbformat.writes(notebook) + str(limits)).encode()).hexdigest()
         return Reference(notebook, exercises(notebook), draw, sha256)
-    raise sandbox.SolutionError(f"{DRAWS} seeds in a row give values near a rounding boundary: let the checks print fewer")
+    raise sandbox.SolutionError(
+        f"{DRAWS} seeds in a row give values near a rounding boundary: let the checks print fewer"
+    )
 
 
-def grade_answers(given: dict[str, Answer], ref: Reference, limits: Limits, root: Path = ROOT, alone: bool = True) -> dict:
+def grade_answers(
+    given: dict[str, Answer], ref: Reference, limits: Limits, root: Path = ROOT, alone: bool = True
+) -> dict:
     """Run a notebook of answers and decide each exercise.
 
     Args:
@@ -227,7 +254,9 @@ def grade_answers(given: dict[str, Answer], ref: Reference, limits: Limits, root
     for exercise in ref.exercises:
         state = given[exercise.name].state
         if state != "given":
-            message = {"missing": "there is no answer cell", "unanswered": "the stub is unchanged"}.get(state, "")
+            message = {"missing": "there is no answer cell", "unanswered": "the stub is unchanged"}.get(
+                state, ""
+            )
             verdicts[exercise.name] = _verdict(exercise, state, message)
             continue
         verdict = _decide(exercise, ref.notebook, whole)
@@ -243,7 +272,11 @@ def grade_answers(given: dict[str, Answer], ref: Reference, limits: Limits, root
 
 def _decide(exercise: Exercise, notebook: NotebookNode, ran: Run) -> dict:
     """The verdict on an exercise: its check cell passed, or the first of its cells that says why not."""
-    ids = [c.id for c in notebook.cells if c.cell_type == "code" and c.metadata.get("course", {}).get("exercise") == exercise.name]
+    ids = [
+        c.id
+        for c in notebook.cells
+        if c.cell_type == "code" and c.metadata.get("course", {}).get("exercise") == exercise.name
+    ]
     own = [ran.cells[i] for i in ids if i in ran.cells]
     check = ran.cells.get(exercise.check)
     if check is not None and check.ended == "passed":
@@ -288,7 +321,9 @@ def _graded(submission: Submission, ref: Reference | str, out: Path, limits: Lim
         report["open"] = open_answers(cells, ref.notebook)
     except UnreadableError as error:
         report["status"] = f"unreadable: {error}"
-    except Exception as error:  # whatever else goes wrong is the grader's failure, and costs this submission no point
+    except (
+        Exception
+    ) as error:  # whatever else goes wrong is the grader's failure, and costs this submission no point
         report["status"] = f"not graded: {type(error).__name__}: {error}"
     write_atomic(target, _json(report))
     return report
@@ -296,10 +331,14 @@ def _graded(submission: Submission, ref: Reference | str, out: Path, limits: Lim
 
 def grades_csv(reports: list[dict], references: dict[str, Reference | str]) -> str:
     """The table: one line for each submission, one column for each exercise of each notebook."""
-    columns = [(n, e.name) for n, ref in references.items() if not isinstance(ref, str) for e in ref.exercises]
+    columns = [
+        (n, e.name) for n, ref in references.items() if not isinstance(ref, str) for e in ref.exercises
+    ]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["student", "notebook", "status", "points", "possible", *(f"{n}/{e}" for n, e in columns), "flags"])
+    table.writerow(
+        ["student", "notebook", "status", "points", "possible", *(f"{n}/{e}" for n, e in columns), "flags"]
+    )
     for report in reports:
         verdicts, ref = report.get("exercises", {}), references[report["notebook"]]
         points = [verdicts[e]["points"] for e in verdicts]
@@ -308,7 +347,9 @@ def grades_csv(reports: list[dict], references: dict[str, Reference | str]) -> s
         cells = [verdicts.get(e, {}).get("points") if n == report["notebook"] else None for n, e in columns]
         marks = ["" if c is None else c for c in cells]
         flags = "; ".join(report.get("flags", ()))
-        table.writerow([report["student"], report["notebook"], report["status"], total, possible, *marks, flags])
+        table.writerow(
+            [report["student"], report["notebook"], report["status"], total, possible, *marks, flags]
+        )
     return text.getvalue()
 
 
@@ -319,7 +360,9 @@ def _summary(reports: list[dict], unrecognised: list[dict[str, str]], out: Path)
     for other in unrecognised:
         print(f"not recognised: {other['file']}: {other['reason']}")
     flagged = sum(bool(r.get("flags")) for r in reports)
-    print(f"{len(reports)} submissions, {len(reports) - len(open_cases)} decided, {flagged} flagged: {out / 'grades.csv'}")
+    print(
+        f"{len(reports)} submissions, {len(reports) - len(open_cases)} decided, {flagged} flagged: {out / 'grades.csv'}"
+    )
     return 1 if open_cases or unrecognised else 0
 
 
@@ -337,4 +380,4 @@ def _read_json(path: Path) -> dict:
 
 
 def _json(value: dict) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=1) + "\n"

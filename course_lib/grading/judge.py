@@ -15,7 +15,11 @@ LONGEST = 2000  # characters of a message
 def pytest_configure(config):
     """Bound this process and the kernel that it starts (address space and file size, in bytes)."""
     memory, file_size = json.loads(Path(__file__).with_name("limits.json").read_text())
-    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, file_size), (resource.RLIMIT_CORE, 0)):
+    for what, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, file_size),
+        (resource.RLIMIT_CORE, 0),
+    ):
         resource.setrlimit(what, (most, most))
 
 

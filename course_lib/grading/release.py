@@ -79,7 +79,9 @@ def main(check: bool = False, execute: list[str] | None = None, root: Path = ROO
     found = execute_solutions(execute, root) if execute is not None else []
     wanted, more = generated_files(root)
     found += more
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale = [
+        path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     orphans = [p for p in _notebooks(root, "exercises") if not (root / "solutions" / p.name).exists()]
     for line in found:
         print(f"problem: {line}")
@@ -121,8 +123,13 @@ def generated_files(root: Path = ROOT) -> tuple[dict[Path, str], list[str]]:
                 found += [f"{place}: {what}" for what in wrong]
                 continue
             if folder == "solutions":
-                found += [f"{place}: {what}: run `{COMMAND} --execute {path.stem}`" for what in output_problems(notebook)]
-                wanted[root / "exercises" / path.name] = _text(exercise_notebook(notebook), "exercises", path, address)
+                found += [
+                    f"{place}: {what}: run `{COMMAND} --execute {path.stem}`"
+                    for what in output_problems(notebook)
+                ]
+                wanted[root / "exercises" / path.name] = _text(
+                    exercise_notebook(notebook), "exercises", path, address
+                )
             wanted[path] = _text(notebook, folder, path, address)
     return wanted, found
 
@@ -187,34 +194,35 @@ def repository(root: Path = ROOT) -> tuple[str, str]:
         setting = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]
         return setting["url"].rstrip("/"), setting.get("branch", "main")
     except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise ValueError(f"{root / '_config.yml'} must hold `repository: {{url: ..., branch: ...}}`: {error!r}") from error
+        raise ValueError(
+            f"{root / '_config.yml'} must hold `repository: {{url: ..., branch: ...}}`: {error!r}"
+        ) from error
 
 
 def links_cell(folder: str, name: str, address: tuple[str, str], has_exercises: bool) -> str:
     """Where else this notebook opens, in text, and the way between a chapter and its exercises."""
-    lines = []
-    if folder == "notebooks" and has_exercises:
-        lines.append(f"Exercises of this chapter: [{name}](../exercises/{name}.ipynb){_open(address, 'exercises', name)}.")
-    elif folder != "notebooks":
-        lines.append(f"The chapter: [{name}](../notebooks/{name}.ipynb).")
-    if PLACEHOLDER in address[0]:
-        lines.append(
-            "Links to open this page in Colab or Binder appear once the repository's address is set"
+    unset = PLACEHOLDER in address[0]
+    if folder == "notebooks":
+        elsewhere = "" if unset else f" (in {_links(address, 'exercises', name)})"
+        neighbour = f"Exercises of this chapter: [{name}](../exercises/{name}.ipynb){elsewhere}." if has_exercises else ""
+    else:
+        neighbour = f"The chapter: [{name}](../notebooks/{name}.ipynb)."
+    if unset:
+        here = (
+            "Links that open this page in Colab or Binder appear here once the repository's address is set"
             " (`repository: url` in `_config.yml`)."
         )
     else:
-        lines.insert(0, f"Open this page elsewhere{_open(address, folder, name)}.")
-    return "\n\n".join(lines)
+        here = f"Open this page in {_links(address, folder, name)}."
+    return "\n\n".join(filter(None, [here, neighbour]))
 
 
-def _open(address: tuple[str, str], folder: str, name: str) -> str:
+def _links(address: tuple[str, str], folder: str, name: str) -> str:
     url, branch = address
-    if PLACEHOLDER in url:
-        return ""
     path = url.split("github.com/", 1)[-1]
     colab = f"https://colab.research.google.com/github/{path}/blob/{branch}/{folder}/{name}.ipynb"
     binder = f"https://mybinder.org/v2/gh/{path}/{branch}?labpath={folder}%2F{name}.ipynb"
-    return f" ([Colab]({colab}), [Binder]({binder}))"
+    return f"[Colab]({colab}) or [Binder]({binder})"
 
 
 def setup_cell(address: tuple[str, str]) -> str:
@@ -274,7 +282,9 @@ def _text(notebook: NotebookNode, folder: str, path: Path, address: tuple[str, s
             cell.metadata.pop(key, None)
         if cell.cell_type == "code" and not (folder == "solutions" and role(cell) == "check"):
             cell.outputs, cell.execution_count = [], None
-    others = {k: v for k, v in notebook.metadata.items() if k not in (*_METADATA, "widgets", "colab", "accelerator")}
+    others = {
+        k: v for k, v in notebook.metadata.items() if k not in (*_METADATA, "widgets", "colab", "accelerator")
+    }
     notebook.metadata = NotebookNode(copy.deepcopy(_METADATA) | others)
     return nbformat.writes(notebook) + "\n"
 

@@ -24,7 +24,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
 
 from course_lib.grading.exercises import ROOT
@@ -95,8 +94,24 @@ def run(notebook: NotebookNode, seed: int, limits: Limits, root: Path = ROOT) ->
         (judge / "pytest.ini").write_text("[pytest]\n")
         (judge / "limits.json").write_text(json.dumps([limits.memory, limits.file_size]))
         shutil.copy(HERE / "judge.py", judge / "conftest.py")
-        command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-p", "nbval.plugin", "-p", "no:cacheprovider"]
-        command += ["-q", "--tb=no", "--nbval-lax", "--nbval-kernel-name=course", "--nbval-sanitize-with=sanitize.cfg"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            "pytest.ini",
+            "-p",
+            "nbval.plugin",
+            "-p",
+            "no:cacheprovider",
+        ]
+        command += [
+            "-q",
+            "--tb=no",
+            "--nbval-lax",
+            "--nbval-kernel-name=course",
+            "--nbval-sanitize-with=sanitize.cfg",
+        ]
         command += [f"--nbval-cell-timeout={limits.cell_seconds}", "notebook.ipynb"]
         with (judge / "log.txt").open("wb") as log:
             process = subprocess.Popen(
@@ -180,22 +195,25 @@ def _folders(limits: Limits, seed: int, root: Path) -> Iterator[tuple[Path, dict
         specification = judge / "share" / "kernels" / "course" / "kernel.json"
         specification.parent.mkdir(parents=True)
         specification.write_text(json.dumps(kernel))
-        yield judge, {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(judge),
-            "TMPDIR": str(judge),
-            "LANG": "C.UTF-8",
-            "JUPYTER_PATH": str(judge / "share"),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
-            "PYTHONWARNINGS": "ignore",
-            "COURSE_TIER": "smoke",
-            "CUDA_VISIBLE_DEVICES": "",
-            "MPLBACKEND": "agg",
-            **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-        }
+        yield (
+            judge,
+            {
+                "PATH": os.environ.get("PATH", os.defpath),
+                "HOME": str(judge),
+                "TMPDIR": str(judge),
+                "LANG": "C.UTF-8",
+                "JUPYTER_PATH": str(judge / "share"),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTHONPATH": os.pathsep.join([str(root), str(ROOT)]),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONHASHSEED": "0",
+                "PYTHONWARNINGS": "ignore",
+                "COURSE_TIER": "smoke",
+                "CUDA_VISIBLE_DEVICES": "",
+                "MPLBACKEND": "agg",
+                **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+            },
+        )
     finally:
         for folder in (judge, jail):
             shutil.rmtree(folder, ignore_errors=True)

@@ -23,7 +23,17 @@ LONGEST_ANSWER = 100_000  # characters of one answer
 # What an answer has no need of, and what code that looks for the reference outputs would start with.
 _MODULES = {"builtins", "ctypes", "gc", "importlib", "inspect", "os", "pathlib", "pickle", "shutil", "socket"}
 _MODULES |= {"subprocess", "sys", "IPython", "ipykernel", "nbformat", "requests", "urllib"}
-_NAMES = {"__import__", "__builtins__", "breakpoint", "checks", "compile", "eval", "exec", "get_ipython", "globals"}
+_NAMES = {
+    "__import__",
+    "__builtins__",
+    "breakpoint",
+    "checks",
+    "compile",
+    "eval",
+    "exec",
+    "get_ipython",
+    "globals",
+}
 _NAMES |= {"input", "open", "vars"}
 _WORDS = ("COURSE_CHECK", "solutions/", "/proc", "BEGIN HIDDEN")
 
@@ -53,7 +63,9 @@ def read_submission(path: Path) -> tuple[list[dict], str]:
     if not path.is_file() or path.is_symlink():
         raise UnreadableError("it is not an ordinary file")
     if path.stat().st_size > LARGEST:
-        raise UnreadableError(f"it has {path.stat().st_size} bytes, at most {LARGEST} are read: clear its outputs")
+        raise UnreadableError(
+            f"it has {path.stat().st_size} bytes, at most {LARGEST} are read: clear its outputs"
+        )
     data = path.read_bytes()
     try:
         notebook = json.loads(data.decode("utf-8-sig"))
@@ -101,7 +113,9 @@ def _answer(cells: list[dict], exercise: Exercise, unanswered: str) -> Answer:
         return Answer("undecided", flags=(f"{exercise.name}: the answer holds characters that no text has",))
     if len(source) > LONGEST_ANSWER or "\0" in source:
         return Answer("undecided", flags=(f"{exercise.name}: the answer is too long or binary",))
-    return Answer("given", source, tuple(f"{exercise.name}: {flag}" for flag in suspicions(source, exercise.library)))
+    return Answer(
+        "given", source, tuple(f"{exercise.name}: {flag}" for flag in suspicions(source, exercise.library))
+    )
 
 
 def pristine(solution: NotebookNode, sources: dict[str, str], only: str | None = None) -> NotebookNode:
@@ -142,7 +156,9 @@ def suspicions(source: str, library: tuple[str, ...] = ()) -> list[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ["not plain Python"]
     defined = defined_names(tree)
-    imported = {(a.asname or a.name) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+    imported = {
+        (a.asname or a.name) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names
+    }
     own = defined - imported
     found = {f"redefines {name}" for name in defined & {"print", "checks"}}
     for full in library:

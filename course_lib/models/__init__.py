@@ -44,6 +44,8 @@ def load(name: str, root: str | Path | None = None) -> nn.Module:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise checkpoints.CheckpointError(f"{path.name} does not fit the model its card names: {error}") from error
+        raise checkpoints.CheckpointError(
+            f"{path.name} does not fit the model its card names: {error}"
+        ) from error
     model.card = card
     return model.eval()

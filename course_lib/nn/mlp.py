@@ -1,5 +1,6 @@
 """The multi-layer perceptron."""
 
+import itertools
 from collections.abc import Sequence
 
 from torch import nn
@@ -19,6 +20,6 @@ class MLP(nn.Sequential):
         if len(sizes) < 2:
             raise ValueError(f"an MLP needs at least an input and an output width; got sizes={tuple(sizes)}")
         layers: list[nn.Module] = []
-        for width_in, width_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for width_in, width_out in itertools.pairwise(sizes):
             layers += [nn.Linear(width_in, width_out), activation()]
         super().__init__(*layers[:-1])

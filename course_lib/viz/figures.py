@@ -120,7 +120,7 @@ def image_grid(images: Tensor, ncols: int = 10, ax: Axes | None = None, title: s
         sheet[:, top : top + height, left : left + width] = picture
     if ax is None:
         inches = min(7.0, 0.65 * ncols)
-        fig, ax = plt.subplots(
+        _, ax = plt.subplots(
             figsize=(inches, inches * sheet.shape[1] / sheet.shape[2] + (0.3 if title else 0))
         )
     picture = np.asarray(sheet.permute(1, 2, 0))
