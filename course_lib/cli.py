@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         "--root", type=Path, help="folder of downloaded data (default: COURSE_DATA, or a cache)"
     )
     train.add_argument("--out", type=Path, help="folder of the run (default: runs/FAMILY_DATA_TIER)")
+    train.add_argument(
+        "--save-seconds", type=float, default=30, help="how often to save for resuming (default: 30)"
+    )
     train.add_argument("--quiet", action="store_true", help="no progress bar")
     train.set_defaults(run=_train)
 
@@ -130,7 +133,9 @@ def _train(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("runs") / f"{chosen.family}_{chosen.data}_{chosen.tier}"
     if chosen.note:
         print(f"expect: {chosen.note}")
-    run = training.train(chosen, folder, arguments.root, progress=not arguments.quiet)
+    run = training.train(
+        chosen, folder, arguments.root, progress=not arguments.quiet, save_seconds=arguments.save_seconds
+    )
     last = ", ".join(
         f"{name} {losses[-100:].mean():.4g}" for name, losses in run.losses.items() if len(losses)
     )

@@ -46,6 +46,7 @@ CHECK_TAG = "nbval-check-output"
 BEGIN_SOLUTION, END_SOLUTION = "### BEGIN SOLUTION", "### END SOLUTION"
 BEGIN_HIDDEN, END_HIDDEN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
 ROLES = ("answer", "visible", "check", "open")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _EQUATION_LABEL = re.compile(r"\$\$\s*\(([\w-]+)\)\s*$", re.MULTILINE)
 
 
@@ -131,7 +132,7 @@ def _replace_regions(source: str, begin: str, end: str, replacement) -> str:
 
 def problems(notebook: NotebookNode) -> list[str]:
     """What is wrong with a solutions notebook; an empty list lets it be released and graded."""
-    found = _identity_problems(notebook)
+    found = identity_problems(notebook)
     names: dict[str, dict[str, list[NotebookNode]]] = {}
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -153,7 +154,8 @@ def problems(notebook: NotebookNode) -> list[str]:
     return found or _dependencies(notebook)
 
 
-def _identity_problems(notebook: NotebookNode) -> list[str]:
+def identity_problems(notebook: NotebookNode) -> list[str]:
+    """Cells that cannot be told apart: what every notebook of the book must get right."""
     found, seen = [], set()
     if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
         found.append(
@@ -180,6 +182,11 @@ def _cell_problems(cell: NotebookNode) -> list[str]:
         return found
     if meta.get("role") not in ROLES or not isinstance(meta.get("exercise"), str) or not meta["exercise"]:
         return [*found, f"`course` needs a role out of {', '.join(ROLES)} and an exercise: {dict(meta)}"]
+    if not _NAME.fullmatch(meta["exercise"]) or "__" in meta["exercise"]:
+        found.append(f"an exercise's name is small letters, digits, - and _ (not two): {meta['exercise']!r}")
+    library = meta.get("library", [])
+    if not isinstance(library, list) or not all(isinstance(f, str) and "." in f for f in library):
+        found.append('"library" is a list of dotted names')
     if meta["role"] in ("answer", "open"):
         first = source.split("\n", 1)[0].strip()
         if first != f"# answer: {meta['exercise']}":

@@ -1,4 +1,4 @@
-"""`python -m course_lib grade SUBMISSIONS --out DIR`: mark a folder of students' notebooks.
+"""Mark a folder of students' notebooks.
 
     python -m course_lib grade handed_in/ --out grades/ --jobs 2
 
@@ -19,21 +19,25 @@ DIR gets:
   (an unreadable file, two different answers, a failure of the grader itself): a person must. The sum is blank too then.
 - `<student>__NN_name.json`: for each exercise the outcome, the first error or differing line, what to look at, and the
   answers to the exercises that a person reads.
-- `run.json`: the secret seed, the solutions' hashes, files that were not recognised. Keep it from students.
+- `run.json`: the secret seed, the solutions' hashes, files that were not recognised.
+
+Keep DIR from students while they may hand in again: the reports quote what the reference printed for the secret seed.
 
 Started again with the same DIR, the same seed is used, and submissions that have not changed since and were decided are
 not run again. `flags` (an answer which may use the library's own function, imports `os`, redefines `print` ...) never
 change points: they name what a person should read. Exit code: 0 when every exercise of every submission was decided and
 every file recognised, else 1.
 
-What this version does not prevent (see `course_lib.grading.sandbox`): an answer that sets out to find the solutions on
-the disk, or that replaces the functions which draw the inputs and print the values, can cheat; the flags catch the
-careless ones.
+An answer that replaces the functions which draw inputs or print values gains nothing: it does not know what the
+reference prints. What this version does not prevent is an answer that sets out to find the solutions or the references
+on the grader's disk (`course_lib.grading.sandbox` says where a stronger jail goes); the flags catch careless ones. Grade
+copies from people you do not know on a machine that holds nothing you would miss.
 """
 
 import argparse
 import csv
 import hashlib
+import importlib.util
 import io
 import json
 import re
@@ -126,8 +130,11 @@ def grade(
     """Grade every submission, write the reports and say what a person must look at; returns the exit code.
 
     Raises:
-        ValueError: `submissions` is no folder, or `jobs` or `seed` is out of range.
+        ValueError: `submissions` is no folder, `jobs` or `seed` is out of range, or pytest or nbval is not installed.
     """
+    missing = [name for name in ("pytest", "nbval") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"grading needs {' and '.join(missing)}: pip install -r requirements.txt")
     if not submissions.is_dir():
         raise ValueError(f"{submissions} is not a folder of submissions")
     if jobs < 1 or (seed is not None and seed < 0):
@@ -348,7 +355,15 @@ def grades_csv(reports: list[dict], references: dict[str, Reference | str]) -> s
         marks = ["" if c is None else c for c in cells]
         flags = "; ".join(report.get("flags", ()))
         table.writerow(
-            [report["student"], report["notebook"], report["status"], total, possible, *marks, flags]
+            [
+                report["student"],
+                report["notebook"],
+                report["status"].split("\n", 1)[0],
+                total,
+                possible,
+                *marks,
+                flags,
+            ]
         )
     return text.getvalue()
 

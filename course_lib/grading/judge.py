@@ -13,13 +13,10 @@ LONGEST = 2000  # characters of a message
 
 
 def pytest_configure(config):
-    """Bound this process and the kernel that it starts (address space and file size, in bytes)."""
+    """Bound this process and the kernel that it starts (memory and file size, in bytes)."""
     memory, file_size = json.loads(Path(__file__).with_name("limits.json").read_text())
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_FSIZE, file_size),
-        (resource.RLIMIT_CORE, 0),
-    ):
+    limits = {resource.RLIMIT_DATA: memory, resource.RLIMIT_AS: 4 * memory, resource.RLIMIT_FSIZE: file_size}
+    for what, most in limits.items():
         resource.setrlimit(what, (most, most))
 
 

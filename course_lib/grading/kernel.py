@@ -37,9 +37,14 @@ class LimitedStream(OutStream):
 
 
 def limit(memory: int, cpu_seconds: int, file_size: int) -> None:
-    """Bound this process: address space and file size in bytes, processor time in seconds; no core files."""
+    """Bound this process: memory and file size in bytes, processor time in seconds; no core files.
+
+    Memory is what the process may write to; the address space gets more room, since a CUDA build of torch maps
+    gigabytes of libraries.
+    """
     for what, most in (
-        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_DATA, memory),
+        (resource.RLIMIT_AS, 4 * memory),
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, file_size),
         (resource.RLIMIT_CORE, 0),

@@ -3,8 +3,13 @@
 Each file is one answer cell, first line `# answer: <exercise>`, right but for one bug. `verify` proves for a solutions
 notebook that the stubs earn nothing, the solution everything and each mutant nothing, also beside each other: in every
 round each exercise carries one of its variants (a mutant, the solution, the stub), shifted from exercise to exercise.
+`lucky_seeds` looks for seeds whose inputs happen to hide a bug: the grader may draw any.
 """
 
+import contextlib
+import io
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from course_lib.grading.exercises import ROOT, exercises, read, role, stub
@@ -74,3 +79,49 @@ def verify(name: str, seed: int, root: Path = ROOT, limits: Limits | None = None
             elif label.startswith("mutant") and verdict["message"].startswith(_BROKEN):
                 wrong.append(f"{exercise.name}, {label}: it is rejected because it does not run ({says})")
     return wrong
+
+
+def lucky_seeds(name: str, seeds: Iterable[int] = range(1, 11), root: Path = ROOT) -> list[str]:
+    """The mutants that print what the solution prints, with the seeds for which they do; runs them in this process."""
+    notebook = read(root / "solutions" / f"{name}.ipynb")
+    common = [c.source for c in notebook.cells if c.cell_type == "code" and not role(c)]
+    by_id = {c.id: c.source for c in notebook.cells}
+    wrong = []
+    before = os.environ.get("COURSE_CHECK_SEED")
+    try:
+        for exercise in exercises(notebook):
+            check = compile(by_id[exercise.check], exercise.check, "exec")
+            right = _printed([*common, by_id[exercise.answer]], check, seeds)
+            for what, source in mutants(name, root).get(exercise.name, {}).items():
+                got = _printed([*common, source], check, seeds)
+                lucky = [seed for seed, a, b in zip(seeds, right, got, strict=True) if a == b]
+                if lucky:
+                    wrong.append(
+                        f"{exercise.name}, mutant {what}: the check cannot tell it from right with seeds {lucky}"
+                    )
+    finally:
+        os.environ.pop("COURSE_CHECK_SEED", None)
+        if before is not None:
+            os.environ["COURSE_CHECK_SEED"] = before
+    return wrong
+
+
+def _printed(cells: list[str], check, seeds: Iterable[int]) -> list[str]:
+    """What the check prints for each seed; the error's name where it raises."""
+    names: dict = {}
+    texts = []
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            for source in cells:
+                exec(source, names)
+        except Exception as error:  # a mutant may fail as early as that
+            return [repr(error) for _ in seeds]
+    for seed in seeds:
+        os.environ["COURSE_CHECK_SEED"] = str(seed)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            try:
+                exec(check, names)
+            except Exception as error:
+                print("check raises", repr(error))
+        texts.append("\n".join(line for line in printed.getvalue().splitlines() if line.startswith("check ")))
+    return texts

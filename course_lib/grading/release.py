@@ -1,4 +1,4 @@
-"""`python -m course_lib release`: write everything in the notebooks that is generated.
+"""Write the exercise notebooks and every other generated part of the notebooks.
 
     python -m course_lib release                      write exercises/ and the generated cells
     python -m course_lib release --check              write nothing; exit 1 and name every stale file (CI)
@@ -33,6 +33,7 @@ from course_lib.grading.exercises import (
     CHECK_TAG,
     ROOT,
     course,
+    identity_problems,
     output_problems,
     problems,
     read,
@@ -115,7 +116,7 @@ def generated_files(root: Path = ROOT) -> tuple[dict[Path, str], list[str]]:
             except ValueError as error:
                 found.append(str(error))
                 continue
-            wrong = problems(notebook)
+            wrong = problems(notebook) if folder == "solutions" else identity_problems(notebook)
             wrong += [f"no cell with the id {i!r}" for i in ("links", "setup") if not _cells(notebook, i)]
             if folder == "notebooks" and any(role(c) for c in notebook.cells):
                 wrong.append("exercises stand in solutions/, not in a chapter")
@@ -204,7 +205,11 @@ def links_cell(folder: str, name: str, address: tuple[str, str], has_exercises: 
     unset = PLACEHOLDER in address[0]
     if folder == "notebooks":
         elsewhere = "" if unset else f" (in {_links(address, 'exercises', name)})"
-        neighbour = f"Exercises of this chapter: [{name}](../exercises/{name}.ipynb){elsewhere}." if has_exercises else ""
+        neighbour = (
+            f"Exercises of this chapter: [{name}](../exercises/{name}.ipynb){elsewhere}."
+            if has_exercises
+            else ""
+        )
     else:
         neighbour = f"The chapter: [{name}](../notebooks/{name}.ipynb)."
     if unset:

@@ -38,7 +38,7 @@ class Limits:
     """How much a run may take."""
 
     cell_seconds: float = 30  # wall clock, one cell
-    memory: int = 4 * 2**30  # address space in bytes, each process; torch alone maps about 1 GiB
+    memory: int = 3 * 2**30  # bytes, each process; with torch imported the kernel starts at about 1/2 GiB
     file_size: int = 64 * 2**20  # bytes, one file
 
     @property

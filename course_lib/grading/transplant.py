@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat import NotebookNode
-from nbval.plugin import comment_markers
 
 from course_lib.grading.exercises import Exercise, course, defined_names, role, stub
 
@@ -36,6 +35,10 @@ _NAMES = {
 }
 _NAMES |= {"input", "open", "vars"}
 _WORDS = ("COURSE_CHECK", "solutions/", "/proc", "BEGIN HIDDEN")
+
+
+_NBVAL_COMMENTS = {f"NBVAL_{w}" for w in ("IGNORE_OUTPUT", "CHECK_OUTPUT", "RAISES_EXCEPTION", "SKIP")}
+_NBVAL_COMMENTS.add("PYTEST_VALIDATE_IGNORE_OUTPUT")
 
 
 class UnreadableError(ValueError):
@@ -201,4 +204,4 @@ def _is_self(node: ast.AST) -> bool:
 def _without_nbval_comments(source: str) -> str:
     """nbval obeys comments such as `# NBVAL_SKIP` in the source of a cell; in an answer they say nothing."""
     lines = source.split("\n")
-    return "\n".join("#" if line.strip().lstrip("#").strip() in comment_markers else line for line in lines)
+    return "\n".join("#" if line.strip().lstrip("#").strip() in _NBVAL_COMMENTS else line for line in lines)

@@ -1,13 +1,13 @@
 """Gaussian models of images: a density, a sampler and a maximum-likelihood fit, all in closed form.
 
-An image is a vector of d pixels and p(x) = N(x; mean, C). Three choices of C: full (d (d + 1) / 2 numbers),
-diagonal (d numbers), and low rank plus noise, C = W W^T + sigma^2 I (probabilistic PCA, about d k numbers), which is
+An image is a vector of D pixels and p(x) = N(x; mean, C). Three choices of C: full (D (D + 1) / 2 numbers),
+diagonal (D numbers), and low rank plus noise, C = W W^T + sigma^2 I (probabilistic PCA, about D k numbers), which is
 also the first latent-variable model of the course: z ~ N(0, I_k), x | z ~ N(mean + W z, sigma^2 I).
 
 symbol      shape        meaning
-mean        (d,)         mean image, flattened
-covariance  (d, d)       full covariance, pixels squared
-W, weight   (d, k)       loadings: column j moves the image along latent direction j
+mean        (D,)         mean image, flattened
+covariance  (D, D)       full covariance, pixels squared
+W, weight   (D, k)       loadings: column j moves the image along latent direction j
 sigma^2     ()           variance of what the k directions do not explain
 
 Sources: Tipping & Bishop (1999), "Probabilistic principal component analysis", eqs. 3-12; SLIDES, "Gaussian model".
@@ -23,7 +23,7 @@ from course_lib.distributions import gaussian_log_prob
 
 
 def as_rows(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Check a batch `(B, *shape)` and flatten it to `(B, d)`.
+    """Check a batch `(B, *shape)` and flatten it to `(B, D)`.
 
     Raises:
         ValueError: not a floating-point tensor, or not of shape `(B, *shape)`.
@@ -42,7 +42,7 @@ def as_rows(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def moments(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Maximum-likelihood mean `(d,)` and covariance `(d, d)` (divisor N, not N - 1) of rows `(N, d)`, in float64.
+    """Maximum-likelihood mean `(D,)` and covariance `(D, D)` (divisor N, not N - 1) of rows `(N, D)`, in float64.
 
     Raises:
         ValueError: no rows, or a value that is not finite.
@@ -60,7 +60,7 @@ def moments(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def eigen(covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues `(d,)`, largest first and at least 0, and eigenvectors `(d, d)` in columns.
+    """Eigenvalues `(D,)`, largest first and at least 0, and eigenvectors `(D, D)` in columns.
 
     Implements: gaussian-eigen
     """
@@ -100,7 +100,7 @@ class GaussianModel(nn.Module):
         return -self.log_prob(x).mean()
 
     def _centred(self, x: Tensor) -> Tensor:
-        return as_rows(x, self.shape).to(self.mean.dtype) - self.mean  # (B, d)
+        return as_rows(x, self.shape).to(self.mean.dtype) - self.mean  # (B, D)
 
     def _noise(self, n: int, dim: int, generator: torch.Generator | None) -> Tensor:
         return torch.randn(n, dim, generator=generator, dtype=self.mean.dtype, device=self.mean.device)
@@ -145,7 +145,7 @@ class FullGaussian(GaussianModel):
                 "the covariance is singular (constant pixels, or fewer images than pixels): this Gaussian has no "
                 "density. Add noise to the images, or set noise_var > 0"
             )
-        white = torch.linalg.solve_triangular(root, self._centred(x).T, upper=False)  # (d, B)
+        white = torch.linalg.solve_triangular(root, self._centred(x).T, upper=False)  # (D, B)
         log_det = 2 * root.diagonal().log().sum()
         return -0.5 * (white.square().sum(0) + log_det + self.dim * math.log(2 * math.pi))
 

@@ -6,8 +6,8 @@ EM climbs it in turns: the E-step makes it tight, the M-step maximises it in clo
 
 symbol                   shape        meaning
 weights, pi              (K,)         probabilities of the components
-means                    (K, d)       centres
-covariances, C           (K, d, d)    full covariances
+means                    (K, D)       centres
+covariances, C           (K, D, D)    full covariances
 r, responsibilities      (B, K)       p(z = k | x)
 
 Sources: Dempster, Laird & Rubin (1977); Neal & Hinton (1998); THESIS 1.2.1; SLIDES, "Latent variable models".
@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_lib.models.gaussian import as_rows
@@ -60,8 +61,8 @@ class GaussianMixture(nn.Module):
                 f"component {k} has a singular covariance (it sits on too few points, or on constant pixels): "
                 "raise reg_covar, or start elsewhere"
             )
-        centred = rows - self.means[:, None]  # (K, B, d)
-        white = torch.linalg.solve_triangular(roots, centred.mT, upper=False)  # (K, d, B)
+        centred = rows - self.means[:, None]  # (K, B, D)
+        white = torch.linalg.solve_triangular(roots, centred.mT, upper=False)  # (K, D, B)
         log_det = 2 * roots.diagonal(dim1=1, dim2=2).log().sum(1)  # (K,)
         quadratic = white.square().sum(1).T  # (B, K)
         return self.weights.log() - 0.5 * (quadratic + log_det + self.dim * math.log(2 * math.pi))
@@ -114,7 +115,7 @@ class GaussianMixture(nn.Module):
                 "Start from other means, or take fewer components"
             )
         means = responsibilities.T @ rows / counts[:, None]
-        centred = rows - means[:, None]  # (K, B, d)
+        centred = rows - means[:, None]  # (K, B, D)
         weighted = responsibilities.T[:, :, None] * centred
         covariances = weighted.mT @ centred / counts[:, None, None]
         self.weights.copy_(counts / counts.sum())
@@ -144,7 +145,7 @@ class GaussianMixture(nn.Module):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, *, generator: torch.Generator | None = None) -> "GaussianMixture":
-        """Start: k-means++ centres, equal weights, each covariance that of the whole set.
+        """Start from ten rounds of k-means: one M-step with each point in the cluster of its nearest centre.
 
         Raises:
             ValueError: fewer different points than components, or values that are not finite.
@@ -152,11 +153,12 @@ class GaussianMixture(nn.Module):
         rows = self._rows(x)
         if not rows.isfinite().all():
             raise ValueError("the data hold NaN or infinite values: drop or repair these points first")
-        centred = rows - rows.mean(0)
-        covariance = centred.T @ centred / len(rows) + self.reg_covar * torch.eye(self.dim).to(rows)
-        self.means.copy_(kmeans_plus_plus(rows, self.n_components, generator=generator))
-        self.weights.fill_(1 / self.n_components)
-        self.covariances.copy_(covariance.expand_as(self.covariances))
+        centres = kmeans_plus_plus(rows, self.n_components, generator=generator)
+        for _ in range(10):
+            nearest = F.one_hot(torch.cdist(rows, centres).argmin(1), self.n_components).to(rows)
+            counts = nearest.sum(0)[:, None]
+            centres = torch.where(counts > 0, nearest.T @ rows / counts.clamp(min=1), centres)
+        self.m_step(x, nearest)
         return self
 
     def sample(self, n: int, y: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
@@ -173,7 +175,7 @@ class GaussianMixture(nn.Module):
 
 
 def kmeans_plus_plus(rows: Tensor, n_centres: int, *, generator: torch.Generator | None = None) -> Tensor:
-    """Centres `(n_centres, d)` drawn from `rows` `(N, d)`, each with probability growing with the squared distance to
+    """Centres `(n_centres, D)` drawn from `rows` `(N, D)`, each with probability growing with the squared distance to
     the nearest centre so far.
 
     Raises:

@@ -79,8 +79,10 @@ class LinearVAE(nn.Module):
         squared_error = (x - self.decode(z)).flatten(1).square().sum(1)
         return (self.kl(mu) - self._log_px(squared_error)).mean()
 
-    def elbo(self, x: Tensor) -> Tensor:
+    def elbo(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """The exact ELBO of each image, `(B,)` in nats: E|x - b - W z|^2 = |x - b - W mu|^2 + tr(W L L^T W^T).
+
+        No noise is drawn; `generator` is there because a deep VAE's `elbo` has one.
 
         Implements: vae-linear-elbo
         """

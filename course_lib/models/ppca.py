@@ -1,11 +1,11 @@
 """Probabilistic PCA: a Gaussian that moves in k directions only, plus white noise on every pixel.
 
 z ~ N(0, I_k), x | z ~ N(mean + W z, sigma^2 I), so x ~ N(mean, C) with C = W W^T + sigma^2 I. Everything is exact: the
-marginal, the posterior of z, the maximum-likelihood fit. No (d, d) matrix is ever factorised to evaluate a density: the
+marginal, the posterior of z, the maximum-likelihood fit. No D x D matrix is ever factorised to evaluate a density: the
 k x k matrix M = W^T W + sigma^2 I holds all that is needed.
 
 symbol            shape     meaning
-W, weight         (d, k)    loadings
+W, weight         (D, k)    loadings
 sigma^2, noise    ()        variance of the white noise, pixels squared
 M                 (k, k)    W^T W + sigma^2 I; posterior precision of z times sigma^2
 
@@ -29,7 +29,7 @@ class ProbabilisticPCA(GaussianModel):
         latent_dim: k, at least 1 and less than the number of pixels.
 
     Raises:
-        ValueError: `latent_dim` outside 1..d-1.
+        ValueError: `latent_dim` outside 1..D-1.
     """
 
     def __init__(self, shape: Sequence[int], latent_dim: int):
@@ -49,7 +49,7 @@ class ProbabilisticPCA(GaussianModel):
 
     @property
     def covariance(self) -> Tensor:
-        """C = W W^T + sigma^2 I, `(d, d)`. Implements: gaussian-ppca-marginal"""
+        """C = W W^T + sigma^2 I, `(D, D)`. Implements: gaussian-ppca-marginal"""
         return self.weight @ self.weight.T + self.noise_var * torch.eye(self.dim).to(self.weight)
 
     @torch.no_grad()
@@ -98,7 +98,7 @@ class ProbabilisticPCA(GaussianModel):
         return self.decode(self.encode(x)[0])
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Exact log-density `(B,)` in nats, at a cost of O(d k) per image.
+        """Exact log-density `(B,)` in nats, at a cost of O(D k) per image.
 
         Implements: gaussian-ppca-determinant, gaussian-ppca-quadratic
         """

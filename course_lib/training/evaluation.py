@@ -27,7 +27,8 @@ def evaluate(
         root: data folder.
 
     Returns:
-        name -> Metric: "fid" for 28x28 grey images; "log_likelihood", "elbo", "iwae" in nats an image.
+        name -> Metric: "fid" for 28x28 grey images; "accuracy" in per cent; "log_likelihood", "elbo", "iwae" in nats
+        an image.
     """
     options = {key: value for key, value in card["recipe"]["data_options"].items() if key != "n"}
     test = load_data(card["data"], "test", root, **options)
@@ -41,12 +42,14 @@ def evaluate(
         "version": course_lib.__version__,
     }
     metrics = {}
-    if x.shape[1:] == (1, 28, 28):
+    if hasattr(model, "sample") and x.shape[1:] == (1, 28, 28):
         fake = torch.cat([model.sample(len(part), generator=generator) for part in x.split(1000)])
         grey = load_data(card["data"], "test", root, **{k: v for k, v in options.items() if k != "binary"}).x[
             :n
         ]
         metrics["fid"] = fid(grey, fake.clamp(0, 1), seed=seed)
+    if hasattr(model, "accuracy"):
+        metrics["accuracy"] = Metric("accuracy", 100 * model.accuracy(x, test.y[:n]), {**protocol, "n": len(x)}, unit="%")
     if hasattr(model, "log_prob"):
         metrics["log_likelihood"] = _mean("log_likelihood", _over(model.log_prob, x), protocol)
     if hasattr(model, "elbo"):

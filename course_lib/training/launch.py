@@ -4,12 +4,11 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from course_lib import checkpoints, data, models
-from course_lib.training.fit import Run, fit
+from course_lib.training.loop import Run, fit, processes
 from course_lib.training.recipe import Recipe
 
 
@@ -45,13 +44,14 @@ def build(recipe: Recipe) -> torch.nn.Module:
         return models.build(recipe.family, **recipe.model)
 
 
-def train(
-    recipe: Recipe, folder: str | Path | None = None, root: str | Path | None = None, *, progress: bool = True
-) -> Run:
-    """Build the model, load the data, fit, and leave a checkpoint in `folder` (nothing is written if left out)."""
+def train(recipe: Recipe, folder: str | Path | None = None, root: str | Path | None = None, **options) -> Run:
+    """Build the model, load the data, fit, and leave a checkpoint in `folder` (nothing is written if left out).
+
+    Further options are those of `fit`.
+    """
     images = load_data(recipe.data, "train", root, **recipe.data_options)
-    run = fit(build(recipe), images, recipe, folder=folder, progress=progress)
-    if folder is not None and PartialState().is_main_process:
+    run = fit(build(recipe), images, recipe, folder=folder, **options)
+    if folder is not None and processes().is_main_process:
         save_run(run, recipe, Path(folder) / f"{recipe.family}_{recipe.data}.safetensors")
     return run
 
@@ -70,7 +70,7 @@ def save_run(run: Run, recipe: Recipe, path: Path) -> dict:
             group: float(losses[-100:].mean()) for group, losses in run.losses.items() if len(losses)
         },
         "seconds": round(run.seconds, 1),
-        "processes": PartialState().num_processes,
+        "processes": processes().num_processes,
         "hardware": checkpoints.hardware(),
         "parameters": sum(p.numel() for p in run.model.parameters()),
         "commit": checkpoints.commit(),

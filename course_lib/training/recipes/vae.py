@@ -13,6 +13,18 @@ SMOKE = {
     "schedule": "cosine",
 }
 
+# A convolutional network of 0.4 million weights: on one thread it learns more a second than any MLP that we tried.
+LAPTOP = {
+    "family": "vae",
+    "tier": "laptop",
+    "model": {"latent_dim": 40, "network": "conv", "width": 8, "hidden": [256], "likelihood": "bernoulli"},
+    "steps": 30_000,
+    "batch_size": 100,
+    "lr": 3e-3,
+    "optimizer_options": {"eps": 1e-4},
+    "schedule": "cosine",
+}
+
 # Burda et al. 2016: 3^i passes over the data at learning rate 0.001 * 10^(-i/7), i = 0..7, in batches of 20.
 _PASSES = [3**i for i in range(8)]
 _STEPS_A_PASS = 60_000 // 20
@@ -21,36 +33,18 @@ _MILESTONES = tuple(_STEPS_A_PASS * sum(_PASSES[:i]) for i in range(1, 8))
 RECIPES = [
     Recipe(data="glyphs", **SMOKE, note="10 s"),
     Recipe(data="mnist", **SMOKE, note="10 s"),
-    Recipe(
-        family="vae",
-        data="glyphs",
-        tier="laptop",
-        model={"latent_dim": 20, "hidden": [300, 150], "likelihood": "bernoulli"},
-        data_options={"binary": True, "n": 60_000},
-        steps=60_000,
-        batch_size=100,
-        schedule="cosine",
-        note="about 10 min",
-    ),
-    Recipe(
-        family="vae",
-        data="mnist",
-        tier="laptop",
-        model={"latent_dim": 50, "hidden": [200, 200], "likelihood": "bernoulli"},
-        data_options={"binary": True},
-        steps=80_000,
-        batch_size=100,
-        schedule="cosine",
-        note="about 10 min",
-    ),
+    Recipe(data="glyphs", **LAPTOP, data_options={"binary": True, "n": 60_000}, note="10 min"),
+    Recipe(data="mnist", **LAPTOP, data_options={"binary": True}, note="10 min"),
     Recipe(
         family="vae",
         data="mnist",
         tier="colab",
-        model={"latent_dim": 50, "hidden": [200, 200], "likelihood": "bernoulli"},
+        model={**LAPTOP["model"], "width": 32},
         data_options={"binary": True},
-        steps=150_000,
+        steps=60_000,
         batch_size=100,
+        lr=1e-3,
+        optimizer_options={"eps": 1e-4},
         schedule="cosine",
     ),
     Recipe(
