@@ -13,7 +13,10 @@ from pathlib import Path
 
 import nbformat
 
-FENCE = re.compile(r"^(?P<marks>`{3,}|~{3,}|:{3,})(?P<info>[^\n]*)\n.*?^(?P=marks)[ \t]*$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(?P<marks>`{3,}|~{3,}|:{3,})(?P<info>[^\n]*)\n.*?^(?P=marks)[ \t]*$", re.MULTILINE | re.DOTALL
+)
+MATH_FENCE = re.compile(r"^[ \t]*[`~:]{3,}[ \t]*\{math\}", re.MULTILINE)
 DISPLAY = re.compile(r"\$\$.*?\$\$(?:[ \t]*\((?P<label>[^()\s]+)\))?", re.DOTALL)
 CITATION = re.compile(r"\{eq\}`(?:[^`<]*<)?([^`<>]+)>?`")
 IMPLEMENTS = re.compile(r"^\s*Implements:(.*)$", re.MULTILINE)
@@ -47,7 +50,9 @@ class Registry:
             if label not in self.chapters:
                 found.append(f"{objects[0]}: implements {label!r}, an equation that no chapter defines")
             elif label not in self.tests:
-                found.append(f'{objects[0]}: implements {label!r}, and no test has @pytest.mark.equation("{label}")')
+                found.append(
+                    f'{objects[0]}: implements {label!r}, and no test has @pytest.mark.equation("{label}")'
+                )
         for label, tests in self.tests.items():
             if label not in self.chapters:
                 found.append(f"{tests[0]}: verifies {label!r}, an equation that no chapter defines")
@@ -60,7 +65,9 @@ class Registry:
             lines += [f"## {{doc}}`/{chapter.removesuffix('.ipynb')}`", ""]
             lines += ["| Equation | Label | Code | Test |", "|:--|:--|:--|:--|"]
             for label in (label for label, home in self.chapters.items() if home == chapter):
-                code, tests = ("<br>".join(f"`{x}`" for x in names.get(label, [])) for names in (self.code, self.tests))
+                code, tests = (
+                    "<br>".join(f"`{x}`" for x in names.get(label, [])) for names in (self.code, self.tests)
+                )
                 lines.append(f"| {{eq}}`{label}` | `{label}` | {code} | {tests} |")
             lines.append("")
         return "\n".join(lines)
@@ -93,15 +100,19 @@ def read(root: Path) -> Registry:
 def _read_text(registry: Registry, text: str, where: str) -> None:
     """Take the equations and the citations of one Markdown text."""
     chapter = re.fullmatch(r"notebooks/\d+_(\w+)\.ipynb", where)
-    for fence in FENCE.finditer(text):
-        if fence["info"].strip().startswith("{math}"):
-            registry.faults.append(f"{where}: an equation in a {{math}} fence; write $$ ... $$ (label), which Colab shows too")
-    # Other directives hold text; plain fences hold code, where a label is only an example.
+    # Directives hold text; plain fences and backticks hold code, where a label is only an example.
     text = FENCE.sub(lambda fence: fence[0] if fence["info"].strip().startswith("{") else "", text)
     registry.cited += [(label, where) for label in CITATION.findall(text)]
+    if MATH_FENCE.search(text):
+        registry.faults.append(
+            f"{where}: an equation in a {{math}} fence; write $$ ... $$ (label), Colab shows that too"
+        )
+    text = re.sub(r"`[^`\n]*`", "", text)
     for label in filter(None, (display["label"] for display in DISPLAY.finditer(text))):
         if not chapter:
-            registry.faults.append(f"{where}: defines the equation {label!r}; numbered equations stand in chapters only")
+            registry.faults.append(
+                f"{where}: defines the equation {label!r}; numbered equations stand in chapters only"
+            )
         elif label in registry.chapters:
             registry.faults.append(f"{where}: defines {label!r} again, after {registry.chapters[label]}")
         else:
@@ -126,7 +137,9 @@ def _marked(node: ast.AST) -> list[str]:
     return [
         argument.value
         for call in calls
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "equation"
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "equation"
         for argument in call.args
         if isinstance(argument, ast.Constant)
     ]

@@ -53,7 +53,7 @@ from tqdm import tqdm
 
 from course_lib.grading import sandbox
 from course_lib.grading.checks import near_boundary
-from course_lib.grading.exercises import ROOT, Exercise, exercises, problems, read, role
+from course_lib.grading.exercises import ROOT, Exercise, course, exercises, problems, read, role
 from course_lib.grading.release import write_atomic
 from course_lib.grading.sandbox import Limits, Run
 from course_lib.grading.transplant import (
@@ -242,7 +242,7 @@ def reference(name: str, seed: int, limits: Limits, root: Path = ROOT) -> Refere
 
 def grade_answers(
     given: dict[str, Answer], ref: Reference, limits: Limits, root: Path = ROOT, alone: bool = True
-) -> dict:
+) -> tuple[dict[str, dict], float]:
     """Run a notebook of answers and decide each exercise.
 
     Args:
@@ -250,7 +250,7 @@ def grade_answers(
         alone: try an exercise that failed beside other answers once more without them.
 
     Returns:
-        exercise -> {"points": int or None, "possible", "outcome", "message"}, and the key "" -> seconds.
+        exercise -> {"points": int or None, "possible", "outcome", "message"}, and the seconds that the runs took.
     """
     sources = {name: a.source for name, a in given.items() if a.state == "given"}
     verdicts, seconds = {}, 0.0
@@ -274,20 +274,19 @@ def grade_answers(
             seconds += again.seconds
             verdict = _decide(exercise, ref.notebook, again)
         verdicts[exercise.name] = verdict
-    return verdicts | {"": round(seconds, 1)}
+    return verdicts, seconds
 
 
 def _decide(exercise: Exercise, notebook: NotebookNode, ran: Run) -> dict:
     """The verdict on an exercise: its check cell passed, or the first of its cells that says why not."""
-    ids = [
-        c.id
-        for c in notebook.cells
-        if c.cell_type == "code" and c.metadata.get("course", {}).get("exercise") == exercise.name
-    ]
-    own = [ran.cells[i] for i in ids if i in ran.cells]
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    own = [ran.cells[c.id] for c in code if course(c).get("exercise") == exercise.name and c.id in ran.cells]
+    before = [c.id for c in code[: [c.id for c in code].index(exercise.answer)] if not course(c)]
     check = ran.cells.get(exercise.check)
     if check is not None and check.ended == "passed":
         return _verdict(exercise, "passed", "")
+    if any(i not in ran.cells or ran.cells[i].ended != "passed" for i in before):
+        return _verdict(exercise, "undecided", ran.trouble or "a cell before the answer failed")
     hung = [c for c in own if c.ended == "timeout"]
     if hung:
         return _verdict(exercise, "timeout", hung[0].message)
@@ -319,8 +318,8 @@ def _graded(submission: Submission, ref: Reference | str, out: Path, limits: Lim
             return earlier
         report |= {"sha256": sha256, "solution_sha256": ref.sha256}
         given = answers(cells, ref.notebook, ref.exercises)
-        verdicts = grade_answers(given, ref, limits, root)
-        report["seconds"] = verdicts.pop("")
+        verdicts, seconds = grade_answers(given, ref, limits, root)
+        report["seconds"] = round(seconds, 1)
         undecided = [name for name, verdict in verdicts.items() if verdict["points"] is None]
         report["status"] = f"undecided: {', '.join(undecided)}" if undecided else "graded"
         report["exercises"] = verdicts

@@ -67,7 +67,7 @@ def verify(name: str, seed: int, root: Path = ROOT, limits: Limits | None = None
     wrong = []
     for carried in [{e.name: "stub" for e in ref.exercises}, *plan]:
         given = {e: Answer("given", sources[e][label]) for e, label in carried.items()}
-        verdicts = grade_answers(given, ref, limits, root, alone=False)
+        verdicts, _ = grade_answers(given, ref, limits, root, alone=False)
         for exercise in ref.exercises:
             label, verdict = carried[exercise.name], verdicts[exercise.name]
             wanted = exercise.points if label == "solution" else 0

@@ -104,7 +104,7 @@ def _answer(cells: list[dict], exercise: Exercise, unanswered: str) -> Answer:
     ]
     different = list(dict.fromkeys(source.strip() for source in candidates))
     if not different:
-        return Answer("missing")
+        return Answer("missing", flags=(f"{exercise.name}: no cell answers it",))
     if len(different) > 1:
         return Answer("undecided", flags=(f"{len(different)} different cells answer {exercise.name}",))
     source = different[0]

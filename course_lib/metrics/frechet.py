@@ -103,9 +103,14 @@ class FeatureStatistics:
 
 
 def save_statistics(path: Path, statistics: FeatureStatistics, card: dict) -> dict:
-    """Store mean and covariance with the card of how the features came about."""
+    """Store mean and covariance with the card of how the features came about; returns the card."""
     state = {"mean": statistics.mean, "cov": statistics.cov}
     return checkpoints.save(path, state, {**card, "n": statistics.n}, dtype=torch.float64)
+
+
+def reference_path(data: str, features: str) -> Path:
+    """Where the statistics of a real test set are kept."""
+    return checkpoints.PRETRAINED / "reference" / f"{data}_{features}.safetensors"
 
 
 def load_statistics(path: Path) -> tuple[Tensor, Tensor, dict]:

@@ -49,7 +49,9 @@ def evaluate(
         ]
         metrics["fid"] = fid(grey, fake.clamp(0, 1), seed=seed)
     if hasattr(model, "accuracy"):
-        metrics["accuracy"] = Metric("accuracy", 100 * model.accuracy(x, test.y[:n]), {**protocol, "n": len(x)}, unit="%")
+        metrics["accuracy"] = Metric(
+            "accuracy", 100 * model.accuracy(x, test.y[:n]), {**protocol, "n": len(x)}, unit="%"
+        )
     if hasattr(model, "log_prob"):
         metrics["log_likelihood"] = _mean("log_likelihood", _over(model.log_prob, x), protocol)
     if hasattr(model, "elbo"):

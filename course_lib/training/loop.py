@@ -297,7 +297,9 @@ class _Loop:
         for micro_batch, losses in zip(numbers, phases, strict=True):
             if several:
                 _copy(before, self.statistics)
-            _seed_global(derived_seed(self.recipe.seed, self.step, micro_batch, "dropout", phase), self.device)
+            _seed_global(
+                derived_seed(self.recipe.seed, self.step, micro_batch, "dropout", phase), self.device
+            )
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
                 pair = next(losses, None)
             if pair is None:

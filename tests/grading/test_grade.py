@@ -92,6 +92,7 @@ def test_the_first_cell_that_says_why_decides(ref):
     assert outcome(**{"square-check": Cell("timeout", "too long")}) == (0, "timeout", "too long")
     assert outcome(**{"square-check": Cell("dead", "gone")})[:2] == (None, "undecided")
     assert outcome("pytest ended with code 3") == (None, "undecided", "pytest ended with code 3")
+    assert outcome(imports=Cell("timeout", "slow"))[:2] == (None, "undecided")
     assert grading._decide(centre, ref.notebook, Run(cells, 1.0, ""))["outcome"] == "undecided"
 
 
@@ -107,11 +108,12 @@ def test_an_exercise_that_fails_beside_others_is_tried_alone(ref, handed, monkey
             "centre-check": "passed" if alone else "raised",
             "scale-check": "differs",
         }
+        ended |= {"setup": "passed", "imports": "passed"}
         return Run({i: Cell(e, "m") for i, e in ended.items() if i in ids}, 1.0, "")
 
     monkeypatch.setattr(sandbox, "run", fake)
     given = {name: grading.Answer("given", f"{name} = 1") for name in NAMES}
-    verdicts = grading.grade_answers(given, ref, LIMITS)
+    verdicts, _ = grading.grade_answers(given, ref, LIMITS)
     assert [verdicts[name]["points"] for name in NAMES] == [1, 2, 0]
     assert runs == [list(NAMES), ["centre"], ["scale"]]
 

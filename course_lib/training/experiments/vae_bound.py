@@ -59,7 +59,10 @@ def run(tier: str) -> dict[str, np.ndarray]:
         generator = torch.Generator().manual_seed(seed)
         images = test.x[:bound_images]
         bounds.append(
-            [torch.cat([model.iwae(p, k, generator=generator) for p in images.split(100)]).mean().item() for k in ks]
+            [
+                torch.cat([model.iwae(p, k, generator=generator) for p in images.split(100)]).mean().item()
+                for k in ks
+            ]
         )
     noted = np.minimum(np.arange(len(curves["test"][0])) * max(1, steps // 40), steps)
     return {

@@ -47,4 +47,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
     full = trained(VAE, train, steps=300 if smoke else 20_000)
     with torch.no_grad():
         pictures = full.decode(plane(SIDE))[:, 0]
-    return {**{k: np.asarray(v) for k, v in arrays.items()}, "plane": np.asarray((255 * pictures).round().byte())}
+    return {
+        **{k: np.asarray(v) for k, v in arrays.items()},
+        "plane": np.asarray((255 * pictures).round().byte()),
+    }

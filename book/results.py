@@ -1,0 +1,75 @@
+"""The results page: tables made of the cards in `pretrained/`, so that no number stands in the book without its run.
+
+A checkpoint's card may name published neighbours of its metrics: `"published": {"elbo": {"value": ..., "source": a key
+of references.bib, "why": why ours differs}}`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+def page(folder: Path) -> str:
+    """The tables as MyST text: measured checkpoints, how they were trained, recorded experiments.
+
+    Args:
+        folder: `pretrained/`.
+    """
+    cards = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
+    models = [card for card in cards if "family" in card]
+    runs = [card for card in cards if "command" in card]
+    measured = [row for card in models for row in metric_rows(card)]
+    trained = (
+        (code(card["name"]), card.get("steps"), card.get("parameters"), card.get("seconds"), machine(card))
+        for card in models
+    )
+    recorded = (
+        (code(card["name"]), card.get("what"), card.get("tier"), card.get("seconds"), machine(card))
+        for card in runs
+    )
+    return "\n".join(
+        [
+            *table(
+                ("Checkpoint", "Data", "Tier", "Metric", "Ours", "Published", "Why they differ"), measured
+            ),
+            "### How they were trained\n",
+            *table(("Checkpoint", "Steps", "Parameters", "Seconds", "Machine"), trained),
+            "### Recorded experiments\n",
+            *table(("Experiment", "What it measures", "Tier", "Seconds", "Machine"), recorded),
+        ]
+    )
+
+
+def metric_rows(card: Mapping) -> Iterable[tuple]:
+    """One row for each metric of a checkpoint, with its published neighbour."""
+    for name, metric in card.get("metrics", {}).items():
+        low, high = metric.get("interval") or (None, None)
+        ours = f"{metric['value']:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
+        published = card.get("published", {}).get(name, {})
+        theirs = f"{published['value']} {{cite}}`{published['source']}`" if published else ""
+        unit = f" ({metric['unit']})" if metric.get("unit") else ""
+        yield code(card["name"]), card["data"], card["tier"], name + unit, ours, theirs, published.get("why")
+
+
+def machine(card: Mapping) -> str:
+    """The processor and the threads of a run."""
+    hardware = card.get("hardware", {})
+    return f"{hardware.get('device', '')}, {hardware.get('threads', '?')} threads" if hardware else ""
+
+
+def code(text: str) -> str:
+    return f"`{text}`"
+
+
+def table(columns: tuple[str, ...], rows: Iterable[tuple]) -> list[str]:
+    """A Markdown table; a sentence in its place while it has no row."""
+    lines = [f"| {' | '.join(map(cell, row))} |" for row in rows]
+    if not lines:
+        return ["None yet.\n"]
+    return [f"| {' | '.join(columns)} |", "|" + ":--|" * len(columns), *lines, ""]
+
+
+def cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", r"\|")

@@ -1,0 +1,28 @@
+"""Store the feature statistics of real test sets, so that a FID can be computed where the data is absent.
+
+python -m course_lib.metrics.reference mnist fashion_mnist glyphs
+"""
+
+import argparse
+
+from course_lib import data
+from course_lib.metrics.features import lenet_features, weights_hash
+from course_lib.metrics.frechet import FeatureStatistics, reference_path, save_statistics
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", nargs="+", help="data sets whose test images are 28x28 and grey")
+    for name in parser.parse_args().data:
+        images = data.dataset(name, "test").x
+        statistics = FeatureStatistics().update(lenet_features(images))
+        card = {
+            "name": f"{name}_lenet",
+            "data": name,
+            "split": "test",
+            "features": "lenet",
+            "weights": weights_hash("lenet"),
+            "resize": "none",
+        }
+        path = reference_path(name, "lenet")
+        save_statistics(path, statistics, card)
+        print(f"{statistics.n} images: {path}")
