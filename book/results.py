@@ -18,6 +18,11 @@ def page(folder: Path) -> str:
     cards = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
     models = [card for card in cards if "family" in card]
     runs = [card for card in cards if "command" in card]
+    floors = (
+        (card["data"], card["features"], f"{card['n']:,}", ours(card["floor"]))
+        for card in cards
+        if "floor" in card
+    )
     measured = [row for card in models for row in metric_rows(card)]
     trained = (
         (code(card["name"]), card.get("steps"), card.get("parameters"), card.get("seconds"), machine(card))
@@ -32,6 +37,8 @@ def page(folder: Path) -> str:
             *table(
                 ("Checkpoint", "Data", "Tier", "Metric", "Ours", "Published", "Why they differ"), measured
             ),
+            "### Real against real\n",
+            *table(("Data", "Features", "Images each", "FID of training against test images"), floors),
             "### How they were trained\n",
             *table(("Checkpoint", "Steps", "Parameters", "Seconds", "Machine"), trained),
             "### Recorded experiments\n",
@@ -43,18 +50,32 @@ def page(folder: Path) -> str:
 def metric_rows(card: Mapping) -> Iterable[tuple]:
     """One row for each metric of a checkpoint, with its published neighbour."""
     for name, metric in card.get("metrics", {}).items():
-        low, high = metric.get("interval") or (None, None)
-        ours = f"{metric['value']:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
         published = card.get("published", {}).get(name, {})
         theirs = f"{published['value']} {{cite}}`{published['source']}`" if published else ""
         unit = f" ({metric['unit']})" if metric.get("unit") else ""
-        yield code(card["name"]), card["data"], card["tier"], name + unit, ours, theirs, published.get("why")
+        yield (
+            code(card["name"]),
+            card["data"],
+            card["tier"],
+            name + unit,
+            ours(metric),
+            theirs,
+            published.get("why"),
+        )
+
+
+def ours(metric: Mapping) -> str:
+    """A value with its 95 % interval."""
+    low, high = metric.get("interval") or (None, None)
+    return f"{metric['value']:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
 
 
 def machine(card: Mapping) -> str:
-    """The processor and the threads of a run."""
-    hardware = card.get("hardware", {})
-    return f"{hardware.get('device', '')}, {hardware.get('threads', '?')} threads" if hardware else ""
+    """The processor or GPU of a run, and its threads."""
+    hardware = card.get("hardware")
+    if not hardware:
+        return ""
+    return f"{hardware['device']}, {hardware['threads']} thread{'s' if hardware['threads'] > 1 else ''}"
 
 
 def code(text: str) -> str:

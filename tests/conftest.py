@@ -4,8 +4,8 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import pytest  # noqa: E402  (after the variable that torch reads when it is imported)
-import torch  # noqa: E402
+import pytest
+import torch
 
 
 @pytest.fixture

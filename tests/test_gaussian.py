@@ -55,7 +55,7 @@ def test_full_log_prob_is_scipys(images):
     np.testing.assert_allclose(model.log_prob(images).detach(), expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.equation("gaussian-log-density")
+@pytest.mark.equation("gaussian-density")
 def test_density_integrates_to_one_and_without_the_half_to_a_quarter():
     """The slides' exponent lacks the 1/2: in 2 dimensions the integral is then 2^(-2/2) = 1/2."""
     model = FullGaussian((2,)).double()
@@ -111,6 +111,45 @@ def test_matrix_gradient_is_autograds(images):
     precision = torch.linalg.inv(model.covariance.detach())
     formula = -0.5 * (precision - precision @ scatter @ precision)
     torch.testing.assert_close(model.covariance.grad, formula, rtol=0, atol=1e-12)
+
+
+@pytest.mark.equation("gaussian-nll", "gaussian-kl")
+def test_loss_is_a_trace_and_is_entropy_plus_kl_of_the_gaussian_with_the_samples_moments(images):
+    model = FullGaussian(SHAPE).double().initialise(images[:100])
+    rows = images.reshape(300, 12)
+    deviation = rows - model.mean.detach()
+    trace = (torch.linalg.inv(model.covariance.detach()) * (deviation.T @ deviation / 300)).sum()
+    nll = 0.5 * (12 * math.log(2 * math.pi) + torch.logdet(model.covariance.detach()) + trace)
+    assert model.loss(images).item() == pytest.approx(nll.item(), abs=1e-9)
+    # The loss depends on the sample through its moments only, so a Gaussian with these moments may stand for it.
+    law = torch.distributions.MultivariateNormal(*moments(rows))
+    other = torch.distributions.MultivariateNormal(model.mean.detach(), model.covariance.detach())
+    kl = torch.distributions.kl_divergence(law, other)
+    assert model.loss(images).item() == pytest.approx((law.entropy() + kl).item(), abs=1e-9)
+
+
+@pytest.mark.equation("gaussian-typical")
+def test_log_density_of_draws_lies_half_a_nat_per_dimension_below_the_peak(images):
+    model = FullGaussian(SHAPE).double().initialise(images)
+    n = 100_000
+    below = model.log_prob(model.mean.reshape(1, *SHAPE)) - model.log_prob(
+        model.sample(n, generator=torch.Generator().manual_seed(0))
+    )
+    assert abs(below.mean() - 6) < 4 * math.sqrt(6 / n)
+    assert abs(below.var() - 6) < 4 * math.sqrt((3 * 6**2 + 6 * 6) / n)  # fourth moment of a gamma law
+
+
+@pytest.mark.equation("gaussian-dequantisation")
+def test_dequantised_log_density_bounds_the_mass_of_a_level():
+    """One pixel, a Gaussian density, levels of width 1/16: mass by the error function, bound by quadrature."""
+    delta, law = 1 / 16, norm(0.4, 0.1)
+    for level in np.arange(17) / 16:
+        mass = law.cdf(level + delta / 2) - law.cdf(level - delta / 2)
+        bound = law.logpdf(level + delta * (np.arange(1000) + 0.5) / 1000 - delta / 2).mean() + math.log(
+            delta
+        )
+        assert bound <= math.log(mass)
+        assert math.log(mass) - bound < 0.5
 
 
 @pytest.mark.equation("gaussian-eigen")
@@ -209,9 +248,7 @@ def test_ppca_posterior_by_conditioning_the_joint(images):
     mean, posterior = model.encode(images)
     centred = images.reshape(300, 12) - model.mean.detach()
     torch.testing.assert_close(mean.detach(), centred @ gain.T, rtol=0, atol=1e-10)
-    torch.testing.assert_close(
-        posterior.detach(), torch.eye(3).double() - gain @ weight, rtol=0, atol=1e-10
-    )
+    torch.testing.assert_close(posterior.detach(), torch.eye(3).double() - gain @ weight, rtol=0, atol=1e-10)
 
 
 @pytest.mark.equation("gaussian-ppca-model")

@@ -140,7 +140,9 @@ def test_sample_moments_are_the_mixtures(points):
     samples = model.sample(n, generator=seeded())
     weights, means = model.weights.detach(), model.means.detach()
     mean = weights @ means
-    covariance = torch.einsum("k,kij->ij", weights, model.covariances.detach() + means[:, :, None] * means[:, None])
+    covariance = torch.einsum(
+        "k,kij->ij", weights, model.covariances.detach() + means[:, :, None] * means[:, None]
+    )
     covariance = covariance - torch.outer(mean, mean)
     assert ((samples.mean(0) - mean) / (covariance.diagonal() / n).sqrt()).abs().max() < 4.5
     one = model.sample(50_000, torch.full((50_000,), 2), generator=seeded())

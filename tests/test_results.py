@@ -23,7 +23,7 @@ def test_tables_hold_what_the_cards_say(tmp_path):
     page = results.page(tmp_path)
     row = "| `vae_mnist` | mnist | laptop | elbo (nats) | -98.12 [-98.50, -97.70] | -98.3 {cite}`kingma2014auto` |"
     assert row in page
-    assert "| `vae_mnist` | 80,000 | 444,934 | 540.0 | a processor, 1 threads |" in page
+    assert "| `vae_mnist` | 80,000 | 444,934 | 540.0 | a processor, 1 thread |" in page
     assert "None yet." in page  # no experiment was recorded
 
 

@@ -1,13 +1,15 @@
 """Store the feature statistics of real test sets, so that a FID can be computed where the data is absent.
 
+Each card also holds the floor: the FID of as many real training images against the same test set.
+
 python -m course_lib.metrics.reference mnist fashion_mnist glyphs
 """
 
 import argparse
 
-from course_lib import data
+from course_lib import checkpoints, data
 from course_lib.metrics.features import lenet_features, weights_hash
-from course_lib.metrics.frechet import FeatureStatistics, reference_path, save_statistics
+from course_lib.metrics.frechet import FeatureStatistics, fid, reference_path, save_statistics
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -24,5 +26,7 @@ if __name__ == "__main__":
             "resize": "none",
         }
         path = reference_path(name, "lenet")
-        save_statistics(path, statistics, card)
-        print(f"{statistics.n} images: {path}")
+        card = save_statistics(path, statistics, card)
+        floor = fid(name, data.dataset(name, "train", n=len(images)).x)
+        checkpoints.write_json(path.with_suffix(".json"), {**card, "floor": floor.to_json()})
+        print(f"{name}: {statistics.n} test images; training images against them: FID {floor}")

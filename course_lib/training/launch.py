@@ -1,6 +1,6 @@
 """From a recipe to a checkpoint: data, model, `fit`, file and card."""
 
-import dataclasses
+import json
 from pathlib import Path
 
 import torch
@@ -64,7 +64,7 @@ def save_run(run: Run, recipe: Recipe, path: Path) -> dict:
         "model": dict(recipe.model),
         "data": recipe.data,
         "tier": recipe.tier,
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": json.loads(recipe.to_json()),
         "steps": len(run.steps),
         "final_loss": {
             group: float(losses[-100:].mean()) for group, losses in run.losses.items() if len(losses)
@@ -75,5 +75,6 @@ def save_run(run: Run, recipe: Recipe, path: Path) -> dict:
         "parameters": sum(p.numel() for p in run.model.parameters()),
         "commit": checkpoints.commit(),
         "metrics": {},
+        "published": dict(recipe.published),
     }
     return checkpoints.save(path, run.model.state_dict(), card)

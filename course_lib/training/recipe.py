@@ -46,6 +46,8 @@ class Recipe:
         precision: "fp32" or "bf16" (autocast).
         seed: of weights, data order and noise.
         note: the time and the metric to expect, with the machine.
+        published: metric -> {"value", "source", "why"}: a number of the literature to set beside ours, its key in
+            references.bib, and why the two differ. Goes into the checkpoint's card.
     """
 
     family: str
@@ -69,6 +71,7 @@ class Recipe:
     precision: str = "fp32"
     seed: int = 0
     note: str = ""
+    published: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         checks = {
@@ -102,9 +105,9 @@ class Recipe:
         return OPTIMIZERS[self.optimizer](list(parameters), **options)
 
     def to_json(self) -> str:
-        """All fields but the note, in a fixed order."""
+        """What the run depends on (neither the note nor the literature), in a fixed order."""
         fields = dataclasses.asdict(self)
-        fields.pop("note")
+        del fields["note"], fields["published"]
         return json.dumps(fields, sort_keys=True)
 
 
