@@ -1,7 +1,11 @@
-"""What the book's pages need beyond Jupyter Book: numbers by chapter, and no launch buttons that lead nowhere."""
+"""What the book's pages need beyond Jupyter Book.
+
+Numbers by chapter, no comma alone at the start of a line, and no launch buttons that lead nowhere.
+"""
 
 import re
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
@@ -20,6 +24,22 @@ def number_by_chapter(app: Sphinx, env: BuildEnvironment) -> None:
                 numbers.update({label: (int(chapter[1]), i) for i, label in enumerate(numbers, 1)})
 
 
+def keep_punctuation(app: Sphinx, tree: nodes.document, page: str) -> None:
+    """Tie a formula in a line to the punctuation around it: a browser may break the line at either side of a formula."""
+    for formula in list(tree.findall(nodes.math)):
+        together = nodes.inline(classes=["formula"])
+        parent, place = formula.parent, formula.parent.index(formula)
+        before, after = (parent[i] if 0 <= i < len(parent) else None for i in (place - 1, place + 1))
+        parent.replace(formula, together)
+        together += formula
+        if isinstance(before, nodes.Text) and before.endswith("("):
+            parent.replace(before, nodes.Text(before[:-1]))
+            together.insert(0, nodes.Text("("))
+        if isinstance(after, nodes.Text) and (marks := re.match(r"[-.,:;!?)\]’”]+", after)):
+            parent.replace(after, nodes.Text(after[marks.end() :]))
+            together += nodes.Text(marks[0])
+
+
 def drop_launch_buttons(app: Sphinx) -> None:
     """While the repository's address is a placeholder, Colab and Binder buttons would lead nowhere."""
     options = app.config.html_theme_options
@@ -30,4 +50,5 @@ def drop_launch_buttons(app: Sphinx) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("builder-inited", drop_launch_buttons, priority=100)
     app.connect("env-check-consistency", number_by_chapter)
+    app.connect("doctree-resolved", keep_punctuation)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -82,7 +82,10 @@ def verify(name: str, seed: int, root: Path = ROOT, limits: Limits | None = None
 
 
 def lucky_seeds(name: str, seeds: Iterable[int] = range(1, 11), root: Path = ROOT) -> list[str]:
-    """The mutants that print what the solution prints, with the seeds for which they do; runs them in this process."""
+    """The mutants that print what the solution prints, with the seeds for which they do.
+
+    Runs the notebook's code in this process, with whatever it does to torch's defaults: call it in one of its own.
+    """
     notebook = read(root / "solutions" / f"{name}.ipynb")
     common = [c.source for c in notebook.cells if c.cell_type == "code" and not role(c)]
     by_id = {c.id: c.source for c in notebook.cells}

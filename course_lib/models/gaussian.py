@@ -10,7 +10,7 @@ covariance  (D, D)       full covariance, pixels squared
 W, weight   (D, k)       loadings: column j moves the image along latent direction j
 sigma^2     ()           variance of what the k directions do not explain
 
-Sources: Tipping & Bishop (1999), "Probabilistic principal component analysis", eqs. 3-12; SLIDES, "Gaussian model".
+Sources: Tipping & Bishop (1999), "Probabilistic principal component analysis", eqs. 3-12.
 """
 
 import math
@@ -96,7 +96,10 @@ class GaussianModel(nn.Module):
         self.mean = nn.Parameter(torch.zeros(self.dim))
 
     def loss(self, x: Tensor, y: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
-        """Average negative log-likelihood in nats per image. Implements: gaussian-ml"""
+        """Average negative log-likelihood in nats per image.
+
+        Implements: gaussian-ml
+        """
         return -self.log_prob(x).mean()
 
     def _centred(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ means                    (K, D)       centres
 covariances, C           (K, D, D)    full covariances
 r, responsibilities      (B, K)       p(z = k | x)
 
-Sources: Dempster, Laird & Rubin (1977); Neal & Hinton (1998); THESIS 1.2.1; SLIDES, "Latent variable models".
+Sources: Dempster, Laird & Rubin (1977); Neal & Hinton (1998); Bishop (2006), chapter 9.
 Work in float64 (`GaussianMixture(...).double()`): a narrow component is badly conditioned.
 """
 
@@ -68,7 +68,10 @@ class GaussianMixture(nn.Module):
         return self.weights.log() - 0.5 * (quadratic + log_det + self.dim * math.log(2 * math.pi))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density `(B,)` in nats. Implements: gaussian-mixture"""
+        """Log-density `(B,)` in nats.
+
+        Implements: gaussian-mixture
+        """
         return self.log_joint(x).logsumexp(1)
 
     def log_responsibilities(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """A classifier made of densities: one model p(x | y) per class, turned round by Bayes' rule.
 
 p(y | x) = p(x | y) p(y) / p(x) with p(x) = sum_y p(x | y) p(y). Unlike a softmax network it also knows p(x), and can
-decline to answer where x looks like no class at all. Source: THESIS 1.1.3; Ng & Jordan (2001).
+decline to answer where x looks like no class at all. Sources: Ng & Jordan (2001); Xiao (2022), section 1.1.3.
 
 symbol          shape     meaning
 log_joint       (B, K)    log p(x, y) for each of the K classes, nats
@@ -49,11 +49,17 @@ class GenerativeClassifier(nn.Module):
         return torch.stack([density.log_prob(x) for density in self.densities], 1) + self.log_prior
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x), the class summed out, `(B,)` in nats. Implements: gaussian-evidence"""
+        """log p(x), the class summed out, `(B,)` in nats.
+
+        Implements: gaussian-evidence
+        """
         return self.log_joint(x).logsumexp(1)
 
     def log_posterior(self, x: Tensor) -> Tensor:
-        """log p(y | x), `(B, K)`. Implements: gaussian-bayes"""
+        """log p(y | x), `(B, K)`.
+
+        Implements: gaussian-bayes
+        """
         return self.log_joint(x).log_softmax(1)
 
     def loss(self, x: Tensor, y: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:

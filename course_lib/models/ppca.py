@@ -49,7 +49,10 @@ class ProbabilisticPCA(GaussianModel):
 
     @property
     def covariance(self) -> Tensor:
-        """C = W W^T + sigma^2 I, `(D, D)`. Implements: gaussian-ppca-marginal"""
+        """C = W W^T + sigma^2 I, `(D, D)`.
+
+        Implements: gaussian-ppca-marginal
+        """
         return self.weight @ self.weight.T + self.noise_var * torch.eye(self.dim).to(self.weight)
 
     @torch.no_grad()

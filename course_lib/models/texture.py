@@ -1,21 +1,21 @@
 """Two stationary models of one texture image h, kept apart: they share mean and autocovariance, not their law.
 
-Both take white noise and the spot t = (h - mean) / sqrt(MN):
+Both take white noise and the spot t = (h - mean) / sqrt(|Omega|):
 - asymptotic discrete spot noise (ADSN): mean + t * white noise. A Gaussian field; the modulus of each Fourier
   coefficient varies from sample to sample (Rayleigh), its phase is uniform.
 - random phase noise (RPN): the moduli of t's Fourier transform stay what they are, only the phases are drawn. Not
   Gaussian; on its own grid every sample has exactly the empirical mean and autocovariance.
 
 symbol       shape          meaning
-h            (C, M, N)      the texture, C = 1 or 3 channels, in [0, 1]
+h            (C, L1, L2)    the texture, C = 1 or 3 channels, in [0, 1]; |Omega| = L1 L2 pixels
 mean         (C,)           mean colour
-spot, t      (C, M, N)      (h - mean) / sqrt(MN)
-xi           (M, N)         frequency (q / M, r / N)
+spot, t      (C, L1, L2)    (h - mean) / sqrt(|Omega|)
+xi           (L1, L2)       frequency (q / L1, r / L2)
 
 All Fourier transforms are periodic. A photograph is not, so its periodic component (Moisan) goes in its place.
 
 Sources: Galerne, Gousseau & Morel (2011), "Random phase textures"; Moisan (2011), "Periodic plus smooth image
-decomposition"; SLIDES, "Texture synthesis".
+decomposition".
 """
 
 import math
@@ -28,7 +28,7 @@ from course_lib.models.gaussian import as_rows
 
 
 def smooth_component(image: Tensor) -> Tensor:
-    """The smooth part s of `image` `(C, M, N)`: it holds the jumps across the borders, so that image - s is periodic.
+    """The smooth part s of `image` `(C, L1, L2)`: it holds the jumps across the borders, so that image - s is periodic.
 
     s solves the periodic Poisson equation whose right-hand side is the jump at each border pixel, with mean 0.
 
@@ -42,13 +42,13 @@ def smooth_component(image: Tensor) -> Tensor:
     jump[:, :, -1] += image[:, :, 0] - image[:, :, -1]
     rows = 2 * torch.cos(2 * math.pi * torch.arange(m, dtype=image.dtype, device=image.device) / m)
     columns = 2 * torch.cos(2 * math.pi * torch.arange(n, dtype=image.dtype, device=image.device) / n)
-    laplacian = rows[:, None] + columns - 4  # (M, N)
+    laplacian = rows[:, None] + columns - 4  # (L1, L2)
     laplacian[0, 0] = 1.0  # the jumps sum to 0, so the mean of s is 0 whatever stands here
     return torch.fft.ifft2(torch.fft.fft2(jump) / laplacian).real
 
 
 def uniform_phase(size: tuple[int, int], n: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
-    """n fields `(n, M, N)` of unit complex numbers: uniform phases with phase(-xi) = -phase(xi); 1 at frequency 0.
+    """n fields `(n, L1, L2)` of unit complex numbers: uniform phases with phase(-xi) = -phase(xi); 1 at frequency 0.
 
     They are the phases of the transform of white noise, so a frequency that is its own opposite gets +1 or -1.
 
@@ -65,7 +65,7 @@ class StationaryTexture(nn.Module):
     """What the two models share: the spot, the mean, the autocovariance.
 
     Args:
-        shape: shape (C, M, N) of the texture.
+        shape: shape (C, L1, L2) of the texture.
         periodic: replace the texture by its periodic component first (right for photographs).
     """
 
@@ -78,7 +78,7 @@ class StationaryTexture(nn.Module):
 
     @torch.no_grad()
     def initialise(self, image: Tensor) -> "StationaryTexture":
-        """Estimate mean and spot from one texture `(C, M, N)`.
+        """Estimate mean and spot from one texture `(C, L1, L2)`.
 
         Raises:
             ValueError: wrong shape, integer pixels, values that are not finite.
@@ -95,7 +95,7 @@ class StationaryTexture(nn.Module):
         return self
 
     def spot_on(self, size: tuple[int, int] | None = None) -> Tensor:
-        """The spot on a grid of `size` >= (M, N), `(C, *size)`: zeros around it, its border faded out.
+        """The spot on a grid of `size` >= (L1, L2), `(C, *size)`: zeros around it, its border faded out.
 
         On a larger grid the spot meets zeros, so its outer tenth is faded by a cosine; its sum is put back to 0 and its
         energy to what it was. On its own grid it is unchanged.
@@ -148,7 +148,10 @@ class ADSN(StationaryTexture):
         generator: torch.Generator | None = None,
         size: tuple[int, int] | None = None,
     ) -> Tensor:
-        """n textures `(n, C, M, N)`, or `(n, C, *size)`; values may leave [0, 1]. Implements: gaussian-adsn"""
+        """n textures `(n, C, L1, L2)`, or `(n, C, *size)`; values may leave [0, 1].
+
+        Implements: gaussian-adsn
+        """
         noise = torch.randn(
             n, *(size or self.shape[1:]), generator=generator, dtype=self.spot.dtype, device=self.spot.device
         )
@@ -166,14 +169,14 @@ class RPN(StationaryTexture):
         generator: torch.Generator | None = None,
         size: tuple[int, int] | None = None,
     ) -> Tensor:
-        """n textures `(n, C, M, N)`, or `(n, C, *size)`; values may leave [0, 1].
+        """n textures `(n, C, L1, L2)`, or `(n, C, *size)`; values may leave [0, 1].
 
         The random phase is *added* to the texture's own, which keeps the phase differences between colours.
 
         Implements: gaussian-rpn
         """
         size = tuple(size or self.shape[1:])
-        # |transform of white noise|^2 is MN on average; here it is MN exactly.
+        # |transform of white noise|^2 is |Omega| on average; here it is so exactly.
         return self._filter(math.sqrt(size[0] * size[1]) * uniform_phase(size, n, generator, self.spot), size)
 
 
