@@ -181,11 +181,13 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from course_lib import checkpoints
+    from course_lib.training import recipe
     from course_lib.training.evaluation import evaluate
 
     model, path = _load(arguments.checkpoint)
     metrics = evaluate(model, model.card, n=arguments.n, seed=arguments.seed, root=arguments.root)
     card = {key: value for key, value in model.card.items() if key != "sha256"}
+    card["published"] = dict(recipe(card["family"], card["data"], card["tier"]).published)
     card["metrics"] = {**card["metrics"], **{name: metric.to_json() for name, metric in metrics.items()}}
     checkpoints.write_json(path.with_suffix(".json"), {**card, "sha256": model.card["sha256"]})
     for name, metric in metrics.items():

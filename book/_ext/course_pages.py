@@ -27,17 +27,21 @@ def number_by_chapter(app: Sphinx, env: BuildEnvironment) -> None:
 def keep_punctuation(app: Sphinx, tree: nodes.document, page: str) -> None:
     """Tie a formula in a line to the punctuation around it: a browser may break the line at either side of a formula."""
     for formula in list(tree.findall(nodes.math)):
-        together = nodes.inline(classes=["formula"])
         parent, place = formula.parent, formula.parent.index(formula)
         before, after = (parent[i] if 0 <= i < len(parent) else None for i in (place - 1, place + 1))
+        opens = isinstance(before, nodes.Text) and before.endswith("(")
+        closes = isinstance(after, nodes.Text) and re.match(r"[-.,:;!?)\]’”]+", after)
+        if not (opens or closes):
+            continue
+        together = nodes.inline(classes=["formula"])
         parent.replace(formula, together)
-        together += formula
-        if isinstance(before, nodes.Text) and before.endswith("("):
+        if opens:
             parent.replace(before, nodes.Text(before[:-1]))
-            together.insert(0, nodes.Text("("))
-        if isinstance(after, nodes.Text) and (marks := re.match(r"[-.,:;!?)\]’”]+", after)):
-            parent.replace(after, nodes.Text(after[marks.end() :]))
-            together += nodes.Text(marks[0])
+            together += nodes.Text("(")
+        together += formula
+        if closes:
+            parent.replace(after, nodes.Text(after[closes.end() :]))
+            together += nodes.Text(closes[0])
 
 
 def drop_launch_buttons(app: Sphinx) -> None:

@@ -11,7 +11,6 @@ from course_lib.metrics import Metric, fid
 from course_lib.training.launch import load_data
 
 IWAE_SAMPLES = 500  # importance samples of the test likelihood's bound
-IWAE_IMAGES = 2000
 
 
 def evaluate(
@@ -59,7 +58,7 @@ def evaluate(
         metrics["elbo"] = _mean("elbo", values, protocol)
     if hasattr(model, "iwae"):
         values = _over(
-            lambda part: model.iwae(part, IWAE_SAMPLES, generator=generator), x[:IWAE_IMAGES], batch=20
+            lambda part: model.iwae(part, IWAE_SAMPLES, generator=generator), x, batch=20
         )
         metrics["iwae"] = _mean("iwae", values, {**protocol, "importance_samples": IWAE_SAMPLES})
     return metrics
