@@ -28,6 +28,7 @@ class Registry:
 
     Attributes:
         chapters: label -> notebook (path from the root), in the order of the book.
+        titles: notebook -> its first heading.
         code: label -> the objects that implement it, as `course_lib.models.vae.VAE.elbo`.
         tests: label -> the tests that verify it, as `tests/test_vae.py::test_elbo`.
         faults: what is wrong by itself, found while reading.
@@ -35,6 +36,7 @@ class Registry:
     """
 
     chapters: dict[str, str] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
     code: dict[str, list[str]] = field(default_factory=dict)
     tests: dict[str, list[str]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -62,13 +64,13 @@ class Registry:
         """The index as MyST text: one table per chapter, each number a link to its equation."""
         lines = []
         for chapter in dict.fromkeys(self.chapters.values()):
-            lines += [f"## {{doc}}`/{chapter.removesuffix('.ipynb')}`", ""]
-            lines += ["| Equation | Label | Code | Test |", "|:--|:--|:--|:--|"]
+            lines += [f"## {self.titles.get(chapter, chapter)}", ""]
+            lines += ["| Equation | Label | Code, and the test that verifies it |", "|:--|:--|:--|"]
             for label in (label for label, home in self.chapters.items() if home == chapter):
-                code, tests = (
-                    "<br>".join(f"`{x}`" for x in names.get(label, [])) for names in (self.code, self.tests)
+                names = "<br>".join(
+                    f"`{name}`" for name in self.code.get(label, []) + self.tests.get(label, [])
                 )
-                lines.append(f"| {{eq}}`{label}` | `{label}` | {code} | {tests} |")
+                lines.append(f"| {{eq}}`{label}` | `{label}` | {names} |")
             lines.append("")
         return "\n".join(lines)
 
@@ -100,6 +102,8 @@ def read(root: Path) -> Registry:
 def _read_text(registry: Registry, text: str, where: str) -> None:
     """Take the equations and the citations of one Markdown text."""
     chapter = re.fullmatch(r"notebooks/\d+_(\w+)\.ipynb", where)
+    if title := re.match(r"# (.+)", text):
+        registry.titles.setdefault(where, title[1])
     # Directives hold text; plain fences and backticks hold code, where a label is only an example.
     text = FENCE.sub(lambda fence: fence[0] if fence["info"].strip().startswith("{") else "", text)
     registry.cited += [(label, where) for label in CITATION.findall(text)]

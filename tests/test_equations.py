@@ -20,7 +20,7 @@ def repository(tmp_path):
     """Write a repository that holds one chapter, one module and one test file, and read its registry."""
 
     def build(
-        chapter="$$ a = b $$ (toy-law)\n\nUse {eq}`toy-law`.",
+        chapter="# 07 Toy\n\n$$ a = b $$ (toy-law)\n\nUse {eq}`toy-law`.",
         docstring="Implements: toy-law",
         marker='@pytest.mark.equation("toy-law")',
         exercise="Use {eq}`toy-law`.",
@@ -43,9 +43,9 @@ def test_consistent_repository_is_indexed(repository):
     assert found.code == {"toy-law": ["course_lib.models.toy.Toy.law"]}
     assert found.tests == {"toy-law": ["tests/test_toy.py::test_law"]}
     page = found.page()
-    assert "{doc}`/notebooks/07_toy`" in page
+    assert "## 07 Toy\n" in page
     assert (
-        "| {eq}`toy-law` | `toy-law` | `course_lib.models.toy.Toy.law` | `tests/test_toy.py::test_law` |"
+        "| {eq}`toy-law` | `toy-law` | `course_lib.models.toy.Toy.law`<br>`tests/test_toy.py::test_law` |"
         in page
     )
 

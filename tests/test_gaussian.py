@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal, norm
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
+import course_lib
 from course_lib.models.gaussian import (
     DiagonalGaussian,
     FullGaussian,
@@ -367,3 +368,34 @@ def test_build_gives_the_kinds():
     assert isinstance(build("diagonal", SHAPE, noise_var=0.1), DiagonalGaussian)
     with pytest.raises(ValueError, match="full"):
         build("round", SHAPE)
+
+
+def test_recipe_without_steps_is_the_closed_form():
+    from course_lib.training import load_data, recipe, train
+
+    plan = recipe("ppca", "glyphs", "smoke", batch_size=300, data_options={"n": 300})
+    images = load_data("glyphs", n=300).x
+    trained = train(plan, progress=False).model
+    closed = ProbabilisticPCA(**plan.model).initialise(images)
+    torch.testing.assert_close(trained.log_prob(images), closed.log_prob(images), rtol=1e-5, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["ppca_glyphs", "ppca_mnist"])
+def test_checkpoint_samples_and_scores(name):
+    model = course_lib.load(name)
+    samples = model.sample(3, generator=torch.Generator().manual_seed(0))
+    assert samples.shape == (3, 1, 28, 28)
+    assert model.log_prob(samples).isfinite().all()
+    assert {"fid", "log_likelihood"} <= set(model.card["metrics"])
+
+
+@pytest.mark.slow
+def test_experiment_on_embedded_data():
+    from course_lib.training.experiments.gaussian_real import CHANGES, run
+
+    arrays = run("smoke")
+    assert arrays["train"].shape == arrays["test"].shape == (len(arrays["n"]), len(arrays["k"]))
+    assert (np.diff(arrays["train"], axis=1) > 0).all()  # the maximum can only grow with the rank
+    assert arrays["auroc"].shape == (2, len(CHANGES))
+    assert arrays["auroc"][0, CHANGES.index("black")] < 0.05
+    assert 0.75 < arrays["accuracy"][0] <= 1

@@ -14,7 +14,8 @@ from course_lib.models.gradient_estimators import path_gradient, score_gradient
 from course_lib.models.likelihoods import LIKELIHOODS, build_likelihood
 from course_lib.models.linear_vae import LinearVAE
 from course_lib.models.ppca import ProbabilisticPCA
-from course_lib.models.vae import VAE, Autoencoder, build, importance_bound, reparametrise
+from course_lib.models.vae import VAE, Autoencoder, build, code_plane, importance_bound, reparametrise
+from course_lib.training.experiments import vae_bound
 
 SHAPE = (1, 8, 8)
 LIKELIHOOD_OPTIONS = {
@@ -89,7 +90,7 @@ def test_reparametrised_codes_have_the_encoder_s_law():
     within((z - mu[0]).square(), log_var[0].exp())
 
 
-@pytest.mark.equation("vae-marginal", "vae-identity", "vae-elbo", "vae-posterior")
+@pytest.mark.equation("vae-marginal", "vae-posterior", "vae-jensen", "vae-identity", "vae-elbo")
 def test_gap_is_the_kl_to_the_posterior_on_a_non_linear_decoder():
     """One latent dimension: log p(x), the posterior and both sides of the identity by quadrature."""
     model = small_vae(latent_dim=1).double()
@@ -111,7 +112,7 @@ def test_gap_is_the_kl_to_the_posterior_on_a_non_linear_decoder():
     within(estimates, elbo)
 
 
-@pytest.mark.equation("vae-elbo", "vae-elbo-kl", "vae-loss")
+@pytest.mark.equation("vae-elbo", "vae-elbo-kl", "vae-kl-estimator", "vae-loss")
 def test_elbo_and_loss_estimate_the_exact_elbo_of_the_linear_model(digits, oracle):
     """The same affine networks in the deep class: its Monte Carlo estimates average to the closed form."""
     linear = oracle("diagonal")
@@ -311,6 +312,21 @@ def test_trained_linear_vae_reaches_ppca(covariance):
     assert 0 <= (model.log_prob(data.x) - model.elbo(data.x)).mean().item() < 0.05
 
 
+@pytest.mark.equation("vae-linear-posterior")
+def test_posterior_is_the_conditional_of_the_joint_gaussian(digits, oracle):
+    model = oracle("full")
+    weight, noise_var = model.model.weight.detach(), model.model.noise_var.detach()
+    covariance = weight @ weight.T + noise_var * torch.eye(64, dtype=torch.float64)
+    marginal = D.MultivariateNormal(model.model.mean.detach(), covariance)
+    torch.testing.assert_close(
+        model.log_prob(digits), marginal.log_prob(digits.flatten(1)), rtol=1e-9, atol=1e-7
+    )
+    gain = weight.T @ torch.linalg.inv(covariance)
+    mean, cov = model.encode(digits[:5])
+    torch.testing.assert_close(mean, (digits[:5].flatten(1) - marginal.loc) @ gain.T, rtol=0, atol=1e-9)
+    torch.testing.assert_close(cov, torch.eye(4).double() - gain @ weight, rtol=0, atol=1e-9)
+
+
 # --- pixel laws -----------------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +352,15 @@ def test_gaussian_pixel_law_integrates_to_one_and_equals_torch():
     x, mean = levels().double(), torch.randn(6, *SHAPE, generator=rng(), dtype=torch.float64)
     expected = D.Normal(mean, 0.2).log_prob(x).sum((1, 2, 3))
     torch.testing.assert_close(likelihood.log_prob(x, mean), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.equation("vae-noise-optimum")
+def test_learned_noise_is_stationary_at_the_root_mean_squared_error():
+    x, mean = levels().double(), torch.rand(6, *SHAPE, generator=rng(), dtype=torch.float64)
+    rmse = (x - mean).square().mean().sqrt().item()
+    likelihood = build_likelihood("gaussian", s=rmse, learn_s=True).double()
+    likelihood.log_prob(x, mean).mean().backward()
+    assert likelihood.log_s.grad.abs() < 1e-4 * x[0].numel()
 
 
 @pytest.mark.equation("vae-bernoulli-decoder", "vae-categorical-decoder")
@@ -386,6 +411,15 @@ def test_bce_on_grey_values_is_no_log_density():
     closed = (2 * p - 1) / (p.log() - (1 - p).log())
     torch.testing.assert_close(mass, closed, rtol=1e-7, atol=0)
     assert (mass < 0.6).all()
+
+
+@pytest.mark.equation("vae-manifold")
+def test_plane_of_codes_has_equal_prior_mass_between_neighbours():
+    codes = code_plane(4)
+    assert codes.shape == (16, 2)
+    expected = (torch.arange(4) + 0.5) / 4
+    torch.testing.assert_close(D.Normal(0.0, 1.0).cdf(codes[:4, 0]), expected)  # left to right
+    torch.testing.assert_close(D.Normal(0.0, 1.0).cdf(codes[::4, 1]), expected.flip(0))  # top to bottom
 
 
 # --- a peer library -----------------------------------------------------------------------------------------------------
@@ -503,3 +537,16 @@ def test_bernoulli_loss_is_the_summed_cross_entropy():
     z = reparametrise(mu, log_var, torch.randn(1, 6, 3, generator=rng(4)))[0]
     expected = F.binary_cross_entropy_with_logits(model.decoder(z), x, reduction="sum") / 6
     torch.testing.assert_close(model.loss(x, generator=rng(4)), expected, rtol=1e-5, atol=0)
+
+
+def test_watched_training_notes_its_bound_and_draws_the_same_noise():
+    """The recorded curve comes from a model that trains exactly like the one it stands for."""
+    plain, watched = small_vae(), vae_bound.Watched(SHAPE, 3, hidden=(16,))
+    watched.load_state_dict(plain.state_dict())
+    watched.watch(2, test=levels(4, 2))
+    x = levels(6, 2)
+    losses = [
+        (plain.loss(x, generator=rng(i)).item(), watched.loss(x, generator=rng(i)).item()) for i in range(5)
+    ]
+    assert all(a == b for a, b in losses)
+    assert len(watched.curve["test"]) == 3

@@ -60,6 +60,17 @@ def reparametrise(mu: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
     return mu + torch.exp(0.5 * log_var) * noise
 
 
+def code_plane(side: int) -> Tensor:
+    """Codes `(side^2, 2)` at equal steps of the prior's distribution function, row by row from the top left.
+
+    Implements: vae-manifold
+    """
+    line = torch.special.ndtri(
+        (torch.arange(side) + 0.5) / side
+    )  # the inverse of the normal distribution function
+    return torch.stack([line.repeat(side), line.flip(0).repeat_interleave(side)], 1)
+
+
 class VAE(nn.Module):
     """A VAE with a standard normal prior, a diagonal Gaussian encoder and a choice of networks and pixel laws.
 

@@ -7,16 +7,10 @@ trained on all images. Smoke: glyphs, a few steps.
 import numpy as np
 import torch
 
-from course_lib.models.vae import VAE, Autoencoder
+from course_lib.models.vae import VAE, Autoencoder, code_plane
 from course_lib.training import Recipe, fit, load_data
 
 SIDE = 20
-
-
-def plane(side: int) -> torch.Tensor:
-    """Codes `(side^2, 2)` at equal steps of the prior's distribution function, top row first."""
-    line = torch.special.ndtri((torch.arange(side) + 0.5) / side)
-    return torch.stack([line.repeat(side), line.flip(0).repeat_interleave(side)], 1)
 
 
 def run(tier: str) -> dict[str, np.ndarray]:
@@ -46,7 +40,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
             arrays["vae_std"] = torch.exp(0.5 * log_var)
     full = trained(VAE, train, steps=300 if smoke else 20_000)
     with torch.no_grad():
-        pictures = full.decode(plane(SIDE))[:, 0]
+        pictures = full.decode(code_plane(SIDE))[:, 0]
     return {
         **{k: np.asarray(v) for k, v in arrays.items()},
         "plane": np.asarray((255 * pictures).round().byte()),
