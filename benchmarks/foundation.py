@@ -64,7 +64,11 @@ def glyphs_a_minute(n: int = 20_000) -> float:
 if __name__ == "__main__":
     print(f"threads: {torch.get_num_threads()}")
     ours, bare = training_loop()
-    print(f"training loop: {STEPS / ours:.0f} steps/s, bare loop {STEPS / bare:.0f}; time ratio {ours / bare:.2f}")
+    print(
+        f"training loop: {STEPS / ours:.0f} steps/s, bare loop {STEPS / bare:.0f}; time ratio {ours / bare:.2f}"
+    )
     ours, peer = frechet()
-    print(f"Fréchet distance, 2,048 features: {ours:.1f} s, sqrtm {peer:.1f} s; {peer / ours:.1f} times faster")
+    print(
+        f"Fréchet distance, 2,048 features: {ours:.1f} s, sqrtm {peer:.1f} s; {peer / ours:.1f} times faster"
+    )
     print(f"glyphs: {glyphs_a_minute():,.0f} images a minute")

@@ -57,9 +57,7 @@ def evaluate(
         values = _over(lambda part: model.elbo(part, generator=generator), x)
         metrics["elbo"] = _mean("elbo", values, protocol)
     if hasattr(model, "iwae"):
-        values = _over(
-            lambda part: model.iwae(part, IWAE_SAMPLES, generator=generator), x, batch=20
-        )
+        values = _over(lambda part: model.iwae(part, IWAE_SAMPLES, generator=generator), x, batch=20)
         metrics["iwae"] = _mean("iwae", values, {**protocol, "importance_samples": IWAE_SAMPLES})
     return metrics
 
