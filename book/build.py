@@ -38,9 +38,8 @@ CACHE = BUILD / ".jupyter_cache"  # where Jupyter Book looks for it
 STAMP = BUILD / "stamp"
 GENERATED = ROOT / "book" / "generated"
 WORKERS = 2
-CHAPTER_LIMIT = (
-    45.0  # seconds of processor time a chapter may take in the smoke tier, whatever else the machine does
-)
+# Seconds of processor time a chapter may take in the smoke tier: the clock depends on what else the machine does.
+CHAPTER_LIMIT = 45.0
 
 LIBRARY = ("course_lib", "pretrained")
 PAGES = ("notebooks", "exercises", "solutions", "book", "_config.yml", "_toc.yml")

@@ -70,6 +70,12 @@ def ours(metric: Mapping) -> str:
     return f"{metric['value']:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
 
 
+def data(card: Mapping) -> str:
+    """The data set and what was done to it."""
+    options = card.get("recipe", {}).get("data_options", {})
+    return card["data"] + (", binarised once" if options.get("binary") else "")
+
+
 def machine(card: Mapping) -> str:
     """The processor or GPU of a run, and its threads."""
     hardware = card.get("hardware")

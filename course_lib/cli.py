@@ -123,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(arguments: argparse.Namespace) -> int:
     from course_lib import training
+    from course_lib.training.loop import processes
 
     changes = {
         name: getattr(arguments, name)
@@ -131,7 +132,7 @@ def _train(arguments: argparse.Namespace) -> int:
     }
     chosen = training.recipe(arguments.family, arguments.data, arguments.tier or tier(), **changes)
     folder = arguments.out or Path("runs") / f"{chosen.family}_{chosen.data}_{chosen.tier}"
-    if chosen.note:
+    if chosen.note and processes().is_main_process:
         print(f"expect: {chosen.note}")
     run = training.train(
         chosen, folder, arguments.root, progress=not arguments.quiet, save_seconds=arguments.save_seconds

@@ -7,7 +7,7 @@ SMOKE = {
     "tier": "smoke",
     "model": {"latent_dim": 20, "hidden": [256], "likelihood": "bernoulli"},
     "data_options": {"binary": True},
-    "steps": 1_200,
+    "steps": 1_000,
     "batch_size": 128,
     "lr": 5e-3,
     "schedule": "cosine",
@@ -31,10 +31,23 @@ _STEPS_A_PASS = 60_000 // 20
 _MILESTONES = tuple(_STEPS_A_PASS * sum(_PASSES[:i]) for i in range(1, 8))
 
 RECIPES = [
-    Recipe(data="glyphs", **SMOKE, note="8 s"),
-    Recipe(data="mnist", **SMOKE, note="8 s"),
+    Recipe(data="glyphs", **SMOKE, note="7 s"),
+    Recipe(data="mnist", **SMOKE, note="7 s"),
     Recipe(data="glyphs", **LAPTOP, data_options={"binary": True, "n": 60_000}, note="10 min"),
-    Recipe(data="mnist", **LAPTOP, data_options={"binary": True}, note="10 min"),
+    Recipe(
+        data="mnist",
+        **LAPTOP,
+        data_options={"binary": True},
+        note="10 min; ELBO about -91, importance-weighted bound about -86 nats on the test images",
+        published={
+            "iwae": {
+                "value": -87.1,
+                "source": "burda2016importance",
+                "why": "theirs: two MLP layers, k = 50 in training, 5,000 samples in the bound, the shared static files; "
+                "ours: a convolutional network, 500 samples, our own static draw",
+            }
+        },
+    ),
     Recipe(
         family="vae",
         data="mnist",
