@@ -36,7 +36,7 @@ def run_experiment(name: str, tier: str, folder: str | Path = RECORDS) -> tuple[
     """
     if name not in (known := list_experiments()):
         raise ValueError(f"no experiment {name!r}; there are {', '.join(known)}")
-    start = time.monotonic()
+    commit, start = checkpoints.commit(), time.monotonic()
     arrays = {key: np.asarray(value) for key, value in _module(name).run(tier).items()}
     path = Path(folder) / f"{name}.npz"
     with checkpoints.atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -48,7 +48,7 @@ def run_experiment(name: str, tier: str, folder: str | Path = RECORDS) -> tuple[
         "command": f"python -m course_lib experiment {name} --tier {tier}",
         "seconds": round(time.monotonic() - start, 1),
         "hardware": checkpoints.hardware(),
-        "commit": checkpoints.commit(),
+        "commit": commit,
         "arrays": {key: list(value.shape) for key, value in arrays.items()},
         "sha256": checkpoints.sha256(path),
     }

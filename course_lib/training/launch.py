@@ -49,15 +49,16 @@ def train(recipe: Recipe, folder: str | Path | None = None, root: str | Path | N
 
     Further options are those of `fit`.
     """
+    commit = checkpoints.commit()  # of the code that runs, not of what it may be by the end
     images = load_data(recipe.data, "train", root, **recipe.data_options)
     run = fit(build(recipe), images, recipe, folder=folder, **options)
     if folder is not None and processes().is_main_process:
-        save_run(run, recipe, Path(folder) / f"{recipe.family}_{recipe.data}.safetensors")
+        save_run(run, recipe, Path(folder) / f"{recipe.family}_{recipe.data}.safetensors", commit)
     return run
 
 
-def save_run(run: Run, recipe: Recipe, path: Path) -> dict:
-    """Write the run's model and its card; returns the card."""
+def save_run(run: Run, recipe: Recipe, path: Path, commit: str) -> dict:
+    """Write the run's model and its card, which names the commit of the code that ran; returns the card."""
     card = {
         "name": path.stem,
         "family": recipe.family,
@@ -73,7 +74,7 @@ def save_run(run: Run, recipe: Recipe, path: Path) -> dict:
         "processes": processes().num_processes,
         "hardware": checkpoints.hardware(),
         "parameters": sum(p.numel() for p in run.model.parameters()),
-        "commit": checkpoints.commit(),
+        "commit": commit,
         "metrics": {},
         "published": dict(recipe.published),
     }

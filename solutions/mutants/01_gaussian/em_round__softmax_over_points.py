@@ -7,5 +7,7 @@ def em_round(x, weights, means, covariances):
     counts = r.sum(0)  # (K,)
     new_means = r.T @ x / counts[:, None]
     centred = x[:, None] - new_means  # (N, K, D)
-    new_covariances = torch.einsum("nk,nki,nkj->kij", r, centred, centred) / counts[:, None, None]
+    new_covariances = (
+        torch.einsum("nk,nki,nkj->kij", r, centred, centred) / counts[:, None, None]
+    )
     return counts / len(x), new_means, new_covariances

@@ -6,5 +6,7 @@ def log_mass(x, centre, log_scale, levels=256):
     upper = torch.sigmoid((x + half - centre) / tau)
     lower = torch.sigmoid((x - half - centre) / tau)
     level = (x * (levels - 1)).round()
-    mass = torch.where(x < 0.001, upper, torch.where(x > 0.95, 1 - lower, upper - lower))
+    mass = torch.where(
+        x < 0.001, upper, torch.where(x > 0.95, 1 - lower, upper - lower)
+    )
     return mass.log()
