@@ -238,8 +238,8 @@ def setup_cell(address: tuple[str, str]) -> str:
 import sys
 
 if "google.colab" in sys.modules:
-    raise RuntimeError("this copy does not know its repository: set `repository: url` in _config.yml")"""
-    return f"""# On Colab this cell installs the course beside the torch that is there; elsewhere it does nothing.
+    raise RuntimeError("no repository known: set `repository: url` in _config.yml")"""
+    return f"""# On Colab this cell installs the course beside its torch; elsewhere it does nothing.
 import subprocess
 import sys
 from pathlib import Path
@@ -249,7 +249,8 @@ if "google.colab" in sys.modules:
     if not folder.exists():
         clone = ["git", "clone", "--quiet", "--depth", "1", "--branch", "{branch}"]
         subprocess.run([*clone, "{url}", folder], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", folder], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--editable"]
+    subprocess.run([*pip, folder], check=True)
     sys.path.insert(0, str(folder))  # this kernel started before the install"""
 
 
