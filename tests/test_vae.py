@@ -427,7 +427,8 @@ def test_plane_of_codes_has_equal_prior_mass_between_neighbours():
 
 @pytest.mark.parametrize("loss", ["bce", "mse"])
 def test_loss_equals_pythae_on_the_same_codes(loss):
-    pythae = pytest.importorskip("pythae.models", reason="peer library, in the `peers` extra")
+    from pythae import models as pythae
+
     peer = pythae.VAE(pythae.VAEConfig(input_dim=SHAPE, latent_dim=3, reconstruction_loss=loss))
     model = (
         small_vae("bernoulli") if loss == "bce" else VAE(SHAPE, 3, hidden=(16,), likelihood="gaussian", s=1.0)
