@@ -21,9 +21,10 @@ def test_tables_hold_what_the_cards_say(tmp_path):
     }
     checkpoints.write_json(tmp_path / "vae_mnist.json", card)
     page = results.page(tmp_path)
-    row = "| `vae_mnist` | mnist | laptop | elbo (nats) | -98.12 [-98.50, -97.70] | -98.3 {cite}`kingma2014auto` |"
+    row = "| `vae_mnist` | mnist | elbo (nats) | -98.12 [-98.50, -97.70] | -98.3 {cite}`kingma2014auto` |"
     assert row in page
-    assert "| `vae_mnist` | 80,000 | 444,934 | 540.0 | a processor, 1 thread |" in page
+    assert "- `vae_mnist`, elbo: another batch." in page
+    assert "| `vae_mnist` | laptop | 80,000 | 444,934 | 540.0 | a processor, 1 thread |" in page
     assert "None yet." in page  # no experiment was recorded
 
 
