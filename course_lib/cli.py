@@ -128,7 +128,7 @@ def _train(arguments: argparse.Namespace) -> int:
     changes = {
         name: getattr(arguments, name)
         for name in ("steps", "seed", "micro_batches")
-        if getattr(arguments, name)
+        if getattr(arguments, name) is not None
     }
     chosen = training.recipe(arguments.family, arguments.data, arguments.tier or tier(), **changes)
     folder = arguments.out or Path("runs") / f"{chosen.family}_{chosen.data}_{chosen.tier}"
@@ -137,6 +137,8 @@ def _train(arguments: argparse.Namespace) -> int:
     run = training.train(
         chosen, folder, arguments.root, progress=not arguments.quiet, save_seconds=arguments.save_seconds
     )
+    if not processes().is_main_process:
+        return 0
     last = ", ".join(
         f"{name} {losses[-100:].mean():.4g}" for name, losses in run.losses.items() if len(losses)
     )

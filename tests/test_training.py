@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from course_lib import checkpoints
 from course_lib.checkpoints import REPOSITORY, CheckpointError
 from course_lib.training import DivergenceError, Recipe, fit
 from course_lib.training.loop import batch_indices
@@ -214,6 +215,33 @@ def test_two_processes_do_the_run_of_one(cls, tmp_path):
         torch.testing.assert_close(second[name], first[name], rtol=1e-5, atol=1e-5, msg=name)
     untrained = fresh(globals()[cls]).state_dict()
     assert max((first[k].float() - untrained[k].float()).abs().max() for k in first) > 0.01
+
+
+@pytest.mark.slow
+def test_torchrun_of_the_command_line_does_the_run_of_one_process(tmp_path):
+    words = [
+        "-m",
+        "course_lib",
+        "train",
+        "digit_classifier",
+        "--data",
+        "glyphs",
+        "--tier",
+        "smoke",
+        "--quiet",
+    ]
+    words += ["--steps", "30", "--micro-batches", "2", "--out"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    for name, launcher in (("one", []), ("two", torchrun)):
+        command = [sys.executable, *launcher, *words, str(tmp_path / name)]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count("checkpoint:") == 1
+    paths = [tmp_path / name / "digit_classifier_glyphs.safetensors" for name in ("one", "two")]
+    (first, card), (second, other) = (checkpoints.load(path) for path in paths)
+    assert (card["processes"], other["processes"]) == (1, 2)
+    for name in first:  # stored in half precision: one unit in its last place is 1e-3 of the value
+        torch.testing.assert_close(second[name], first[name], rtol=2e-3, atol=1e-5, msg=name)
 
 
 def test_micro_batches_average_to_the_gradient_of_the_batch():
