@@ -16,6 +16,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,7 +159,7 @@ def fit(
             data,
             batch_sampler=_Batches(len(data), recipe, loop.step, mine),
             collate_fn=_collate,
-            num_workers=0 if hasattr(data, "__getitems__") else 4,
+            num_workers=0 if hasattr(data, "__getitems__") else min(4, os.cpu_count() or 1),
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # the loader would draw its workers' seed from the global one
         )
