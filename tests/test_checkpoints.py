@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from course_lib import checkpoints, models
+from course_lib.training import recipe
 
 
 @pytest.fixture
@@ -82,6 +83,14 @@ def test_double_precision_statistics_stay_double(tmp_path):
     checkpoints.save(tmp_path / "s.safetensors", {"cov": value}, {}, dtype=torch.float64)
     state, _ = checkpoints.load(tmp_path / "s.safetensors")
     assert torch.equal(state["cov"], value)
+
+
+def test_every_published_checkpoint_comes_from_a_recipe_that_still_stands():
+    for path in checkpoints.PRETRAINED.glob("*.safetensors"):
+        card = checkpoints.read_card(path)
+        today = json.loads(recipe(card["family"], card["data"], card["tier"]).to_json())
+        for name in today.keys() & card["recipe"].keys():
+            assert card["recipe"][name] == today[name], f"{path.name}: the recipe's {name} changed since"
 
 
 def test_every_published_checkpoint_loads_and_fits_its_card():
