@@ -25,7 +25,7 @@ def test_show_displays_picture_caption_and_description(monkeypatch):
     html = shown[0].data
     assert f'alt="{ALT}"' in html
     assert "<figcaption>A &quot;rising&quot; line &lt; 2</figcaption>" in html
-    assert 'src="data:image/png;base64,' in html
+    assert 'src="data:image/webp;base64,' in html
     assert not plt.get_fignums()
     with pytest.raises(ValueError, match="say what the figure shows"):
         viz.show(line(1), caption="x", alt="plot.png")
@@ -36,7 +36,7 @@ def test_explorer_has_a_live_and_a_static_face():
     data, _ = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
     html = data["text/html"]
-    assert len(set(re.findall(r"data:image/png;base64,[A-Za-z0-9+/=]+", html))) == 3
+    assert len(set(re.findall(r"data:image/webp;base64,[A-Za-z0-9+/=]+", html))) == 3
     assert 'max="2" value="1"' in html
     assert "http" not in html.replace("http://www.w3.org", "")
     assert not plt.get_fignums()

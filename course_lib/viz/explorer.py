@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from course_lib.viz.figures import check_alt, data_uri, png
+from course_lib.viz.figures import check_alt, data_uri, webp
 
 _numbers = itertools.count()
 
@@ -54,7 +54,7 @@ class Explorer:
         self.frames = []
         for value in values:
             figure = render(value)
-            self.frames.append(png(figure, dpi=110))
+            self.frames.append(webp(figure, dpi=110))
             self.width = int(figure.get_figwidth() * 100)
             plt.close(figure)
 
@@ -62,7 +62,7 @@ class Explorer:
         """The live slider."""
         import ipywidgets
 
-        picture = ipywidgets.Image(value=self.frames[self.start], format="png", width=self.width)
+        picture = ipywidgets.Image(value=self.frames[self.start], format="webp", width=self.width)
         slider = ipywidgets.SelectionSlider(
             options=[(name, i) for i, name in enumerate(self.names)], value=self.start, description=self.label
         )

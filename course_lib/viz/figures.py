@@ -49,16 +49,16 @@ def style() -> None:
     )
 
 
-def png(fig: Figure, dpi: int = 150) -> bytes:
-    """The figure as the bytes of a PNG file."""
+def webp(fig: Figure, dpi: int = 150) -> bytes:
+    """The figure as the bytes of a lossless WebP file: half the size of a PNG, and a page holds dozens."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=dpi)
+    fig.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"lossless": True, "method": 1, "quality": 30})
     return buffer.getvalue()
 
 
 def data_uri(image: bytes) -> str:
-    """PNG bytes as an address that a page can hold."""
-    return "data:image/png;base64," + base64.b64encode(image).decode()
+    """WebP bytes as an address that a page can hold."""
+    return "data:image/webp;base64," + base64.b64encode(image).decode()
 
 
 def check_alt(alt: str) -> str:
@@ -83,7 +83,7 @@ def show(fig: Figure, *, caption: str, alt: str) -> None:
         ValueError: an `alt` too short to describe anything.
     """
     width = int(fig.get_figwidth() * 100)
-    source = data_uri(png(fig))
+    source = data_uri(webp(fig))
     plt.close(fig)
     display(
         HTML(
