@@ -342,7 +342,8 @@ class _Loop:
         if broken:
             row, group = broken[0]
             loss, norm = recent[row, group].tolist()
-            kept = f"; the last good state is in {self.folder / 'resume.pt'}" if self.folder else ""
+            saved = None if self.folder is None else self.folder / "resume.pt"
+            kept = f"; the last good state is in {saved}" if saved and saved.exists() else ""
             raise DivergenceError(
                 f"training diverged at step {self.checked + row + 1}: loss of {names[group]!r} is {loss:.4g}, "
                 f"gradient norm {norm:.4g}. Lower the learning rate or clip the gradient{kept}"
