@@ -246,6 +246,7 @@ def test_torchrun_of_the_command_line_does_the_run_of_one_process(tmp_path):
 
 def test_micro_batches_average_to_the_gradient_of_the_batch():
     """Without batch norm, dropout and noise the cut makes no difference."""
+    sizes = []
 
     class Plain(nn.Module):
         def __init__(self):
@@ -253,10 +254,13 @@ def test_micro_batches_average_to_the_gradient_of_the_batch():
             self.net = nn.Linear(2, 2)
 
         def loss(self, x, y=None, *, generator=None):
+            sizes.append(len(x))
             return (self.net(x) - x).square().sum(1).mean()
 
     whole = fit(fresh(Plain), points(), recipe(), progress=False).model
+    sizes.clear()
     cut = fit(fresh(Plain), points(), recipe(micro_batches=4), progress=False).model
+    assert sizes == [4] * (4 * 60)
     for a, b in zip(whole.parameters(), cut.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
@@ -326,8 +330,24 @@ def test_clipping_bounds_the_update_but_reports_the_norm():
     assert moved.sqrt().item() == pytest.approx(0.01, rel=1e-3)
 
 
+def test_a_group_may_have_an_optimiser_of_its_own_strength():
+    groups = {"critic": {"lr": 0.0}}
+    run = fit(
+        fresh(Adversarial), points(), recipe(steps=5, optimizer="rmsprop", groups=groups), progress=False
+    )
+    start = fresh(Adversarial)
+    for ours, theirs in zip(run.model.critic.parameters(), start.critic.parameters(), strict=True):
+        assert torch.equal(ours, theirs.clamp(-0.1, 0.1))  # only clipped, as the model's own step says
+    moved = zip(run.model.generator_net.parameters(), start.generator_net.parameters(), strict=True)
+    assert any(not torch.equal(ours, theirs) for ours, theirs in moved)
+
+
 def test_bf16_trains_too():
-    run = fit(fresh(), points(), recipe(steps=200, lr=1e-2, precision="bf16"), progress=False)
+    model, seen = fresh(), set()
+    model.net[0].register_forward_hook(lambda layer, inputs, output: seen.add(output.dtype))
+    run = fit(model, points(), recipe(steps=200, lr=1e-2, precision="bf16"), progress=False)
+    assert seen == {torch.bfloat16}
+    assert all(p.dtype == torch.float32 for p in run.model.parameters())
     assert run.losses["all"][-50:].mean() < 0.6 * run.losses["all"][:10].mean()
 
 

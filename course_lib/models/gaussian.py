@@ -1,16 +1,14 @@
 """Gaussian models of images: a density, a sampler and a maximum-likelihood fit, all in closed form.
 
-An image is a vector of D pixels and p(x) = N(x; mean, C). Three choices of C: full (D (D + 1) / 2 numbers),
-diagonal (D numbers), and low rank plus noise, C = W W^T + sigma^2 I (probabilistic PCA, about D k numbers), which is
-also the first latent-variable model of the course: z ~ N(0, I_k), x | z ~ N(mean + W z, sigma^2 I).
+An image is a vector of D pixels and p(x) = N(x; mean, C). Here C is full (D (D + 1) / 2 numbers) or diagonal (D numbers);
+low rank plus noise, about D k numbers, is the family `ppca`, which builds on what stands here.
 
 symbol      shape        meaning
 mean        (D,)         mean image, flattened
 covariance  (D, D)       full covariance, pixels squared
-W, weight   (D, k)       loadings: column j moves the image along latent direction j
-sigma^2     ()           variance of what the k directions do not explain
+log_var     (D,)         log of the diagonal covariance
 
-Sources: Tipping & Bishop (1999), "Probabilistic principal component analysis", eqs. 3-12.
+Source: Bishop (2006), sections 2.3 and 12.1.
 """
 
 import math
@@ -83,7 +81,7 @@ def expected_excess(n: int, dim: int) -> float:
 
 
 class GaussianModel(nn.Module):
-    """What the three Gaussians share: the shape of an image, the mean, the loss.
+    """What the Gaussians share: the shape of an image, the mean, the loss.
 
     Args:
         shape: shape of one image, for example (1, 28, 28), or (2,) for points of the plane.
@@ -166,9 +164,7 @@ class FullGaussian(GaussianModel):
         """
         values, vectors = eigen(self.covariance.detach())
         rank = self.dim if rank is None else rank
-        z = self._noise(n, self.dim, generator)[
-            :, :rank
-        ]  # the same z for every rank: samples can be compared
+        z = self._noise(n, self.dim, generator)[:, :rank]  # the same z for every rank, to compare samples
         rows = self.mean.detach() + (z * values[:rank].sqrt()) @ vectors[:, :rank].T
         return self._images(rows)
 

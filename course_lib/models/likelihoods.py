@@ -126,9 +126,8 @@ class DiscretizedLogistic(nn.Module):
     """
 
     numbers = 2
-    min_log_scale = (
-        -7.0
-    )  # scale 0.0009, a quarter of an 8-bit step: a thinner law gains nothing and overflows
+    # Scale 0.0009, a quarter of an 8-bit step: a thinner law gains nothing and overflows.
+    min_log_scale = -7.0
 
     def __init__(self, levels: int = 256):
         super().__init__()

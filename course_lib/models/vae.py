@@ -65,9 +65,8 @@ def code_plane(side: int) -> Tensor:
 
     Implements: vae-manifold
     """
-    line = torch.special.ndtri(
-        (torch.arange(side) + 0.5) / side
-    )  # the inverse of the normal distribution function
+    # ndtri is the inverse of the normal distribution function.
+    line = torch.special.ndtri((torch.arange(side) + 0.5) / side)
     return torch.stack([line.repeat(side), line.flip(0).repeat_interleave(side)], 1)
 
 
