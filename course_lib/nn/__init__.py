@@ -1,7 +1,8 @@
 """Networks that several chapters use: plain functions of tensors, no objective and no noise inside."""
 
 from course_lib.nn.conv import ConvDecoder, ConvEncoder
+from course_lib.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from course_lib.nn.lenet import LeNet
 from course_lib.nn.mlp import MLP
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "LeNet"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "DCGANDiscriminator", "DCGANGenerator", "LeNet"]

@@ -34,10 +34,11 @@ from course_lib.checkpoints import CheckpointError, atomic_path
 from course_lib.training.recipe import Recipe
 
 CHECK_EVERY = 50  # steps between two looks at the device: NaN check, log line, chance to save
+DIVERGED = 1e8  # a loss beyond this is on its way to infinity
 
 
 class DivergenceError(RuntimeError):
-    """A loss or gradient that is not a number."""
+    """A loss or gradient that is not a number, or a loss beyond all bounds."""
 
 
 @dataclasses.dataclass
@@ -49,6 +50,7 @@ class Run:
         steps: `(S,)` step numbers from 1.
         losses: group -> `(S,)` loss of each step.
         grad_norms: group -> `(S,)` gradient norm before clipping.
+        monitors: name -> `(S,)` of what the model reports beside its losses (a discriminator's accuracy, say).
         seconds: wall-clock time of training, resumed parts included.
     """
 
@@ -56,6 +58,7 @@ class Run:
     steps: np.ndarray
     losses: dict[str, np.ndarray]
     grad_norms: dict[str, np.ndarray]
+    monitors: dict[str, np.ndarray]
     seconds: float
 
 
@@ -223,6 +226,7 @@ class _Loop:
         # One row a step: loss and gradient norm of each group, written on the device, read every CHECK_EVERY steps.
         self.history = torch.full((recipe.steps, len(self.groups), 2), math.nan, device=device)
         self.trained = torch.zeros(recipe.steps, len(self.groups), dtype=torch.bool)
+        self.monitors: dict[str, Tensor] = {}  # name -> (steps,), on the device
         self.checked = 0
         self.step = 0
         self.seconds = 0.0
@@ -272,6 +276,8 @@ class _Loop:
             self.optimizers[name].zero_grad(set_to_none=True)
             self.history[step, rows[name]] = torch.stack([loss, norm.to(loss.dtype)])
             self.trained[step, rows[name]] = True
+        for name, value in getattr(self.model, "monitors", {}).items():
+            self.monitors.setdefault(name, torch.full_like(self.history[:, 0, 0], math.nan))[step] = value
         if self.ema is not None:
             self.ema.update_parameters(self.model)
         self.step += 1
@@ -338,7 +344,8 @@ class _Loop:
         recent = self.history[self.checked : self.step].cpu()
         trained = self.trained[self.checked : self.step]
         names = list(self.groups)
-        broken = torch.nonzero(trained & ~recent.isfinite().all(-1)).tolist()
+        healthy = recent.isfinite().all(-1) & (recent[..., 0].abs() < DIVERGED)
+        broken = torch.nonzero(trained & ~healthy).tolist()
         if broken:
             row, group = broken[0]
             loss, norm = recent[row, group].tolist()
@@ -346,7 +353,7 @@ class _Loop:
             kept = f"; the last good state is in {saved}" if saved and saved.exists() else ""
             raise DivergenceError(
                 f"training diverged at step {self.checked + row + 1}: loss of {names[group]!r} is {loss:.4g}, "
-                f"gradient norm {norm:.4g}. Lower the learning rate or clip the gradient{kept}"
+                f"gradient norm {norm:.4g}. {self._likely_cause()}{kept}"
             )
         self.seconds += time.monotonic() - self.clock
         self.clock = time.monotonic()
@@ -363,6 +370,7 @@ class _Loop:
                 "step": self.step,
                 "loss": losses,
                 "grad_norm": norms,
+                "monitors": self._recent_monitors(),
                 "lr_factor": self.recipe.lr_factor(self.step - 1),
                 "seconds": round(self.seconds, 2),
             }
@@ -370,6 +378,16 @@ class _Loop:
                 file.write(json.dumps(line) + "\n")
         self.checked = self.step
         return {name: f"{value:.4g}" for name, value in losses.items()}
+
+    def _recent_monitors(self) -> dict[str, float]:
+        """Means since the last check."""
+        return {name: v[self.checked : self.step].nanmean().item() for name, v in self.monitors.items()}
+
+    def _likely_cause(self) -> str:
+        """The model's own guess where it has one."""
+        if hasattr(self.model, "likely_cause"):
+            return self.model.likely_cause(self._recent_monitors())
+        return "Lower the learning rate or clip the gradient"
 
     def save(self, folder: Path) -> None:
         """Write the resume file, whole or not at all."""
@@ -382,6 +400,7 @@ class _Loop:
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "history": self.history[: self.step].cpu(),
             "trained": self.trained[: self.step],
+            "monitors": {name: values[: self.step].cpu() for name, values in self.monitors.items()},
         }
         with atomic_path(folder / "resume.pt") as temporary:
             torch.save(content, temporary)
@@ -416,6 +435,9 @@ class _Loop:
         self.seconds = content["seconds"]
         self.history[: self.step] = content["history"].to(self.device)
         self.trained[: self.step] = content["trained"].cpu()
+        for name, values in content["monitors"].items():
+            self.monitors[name] = torch.full_like(self.history[:, 0, 0], math.nan)
+            self.monitors[name][: self.step] = values.to(self.device)
         if rank == 0 and log.exists():
             lines = [
                 line for line in log.read_text(encoding="utf-8").splitlines() if _covers(line, self.step)
@@ -432,6 +454,7 @@ class _Loop:
             steps=np.arange(1, self.step + 1),
             losses={name: history[:, i, 0] for i, name in enumerate(names)},
             grad_norms={name: history[:, i, 1] for i, name in enumerate(names)},
+            monitors={name: values[: self.step].cpu().numpy() for name, values in self.monitors.items()},
             seconds=self.seconds,
         )
 

@@ -1,0 +1,211 @@
+"""Generative adversarial networks: a generator and a discriminator that play against each other.
+
+The generator turns noise into samples; the discriminator learns to tell them from data. At its best the discriminator is
+D* = p_data / (p_data + p_g), and the generator that beats it descends a divergence: 2 JSD - 2 log 2 in the original game,
+any f-divergence in the game of f-GAN.
+
+| symbol | here | shape | meaning |
+|---|---|---|---|
+| z | `z` | (B, d) | noise from N(0, I), d = `latent_dim` |
+| G(z) | `generator(z)` | (B, C, H, W) in [-1, 1], or (B, dim) | a sample |
+| V(x) | `discriminator(x)` | (B,) | the logit; D = sigmoid(V) |
+| T(x) | `divergence.activation(V)` | (B,) | f-GAN's critic, in the domain of the conjugate f* |
+
+Sources: Goodfellow et al. 2014 (equation 1, algorithm 1, section 3); Nowozin et al. 2016 (equations 4-8, table 2); Radford
+et al. 2016 (networks); Metz et al. 2017 (unrolling, equations 3-7). Losses are in nats, averaged over the batch.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from course_lib.metrics.divergences import F_DIVERGENCES
+from course_lib.nn import MLP, DCGANDiscriminator, DCGANGenerator
+
+OBJECTIVES = ("non_saturating", "saturating", *F_DIVERGENCES)
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, objective: str = "non_saturating") -> Tensor:
+    """What the discriminator descends: minus the value of the game.
+
+    Args:
+        real, fake: logits `(B,)` of data and of samples.
+        objective: "non_saturating" and "saturating" share -E log D - E log(1 - D); a name of `F_DIVERGENCES` gives
+            -E_data[T] + E_g[f*(T)].
+
+    Implements: gan-value, gan-fgan
+    """
+    if objective in F_DIVERGENCES:
+        divergence = F_DIVERGENCES[objective]
+        return (
+            divergence.conjugate(divergence.activation(fake)).mean() - divergence.activation(real).mean()
+        )
+    return F.softplus(-real).mean() + F.softplus(fake).mean()  # -log D(real) - log(1 - D(fake))
+
+
+def generator_loss(fake: Tensor, objective: str = "non_saturating") -> Tensor:
+    """What the generator descends.
+
+    Args:
+        fake: logits `(B,)` of samples.
+        objective: "saturating" E log(1 - D), "non_saturating" -E log D, or a name of `F_DIVERGENCES`: -E[f*(T)].
+
+    Implements: gan-saturating, gan-non-saturating
+    """
+    if objective in F_DIVERGENCES:
+        divergence = F_DIVERGENCES[objective]
+        return -divergence.conjugate(divergence.activation(fake)).mean()
+    return -F.softplus(fake).mean() if objective == "saturating" else F.softplus(-fake).mean()
+
+
+class ImplicitModel(nn.Module):
+    """A law known by its sampler alone: noise through a generator.
+
+    Args:
+        generator: network from noise `(B, latent_dim)` to images in [-1, 1], or to points.
+        latent_dim: length of the noise.
+        images: samples are images, in [0, 1] at the door; else points as they are.
+    """
+
+    n_evaluations = 1
+
+    def __init__(self, generator: nn.Module, latent_dim: int, images: bool = True):
+        super().__init__()
+        self.generator, self.latent_dim, self.images = generator, latent_dim, images
+
+    def noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """`(n, latent_dim)` standard normal, on the networks' device."""
+        like = next(self.generator.parameters())
+        return torch.randn(n, self.latent_dim, generator=generator, device=like.device, dtype=like.dtype)
+
+    def inward(self, x: Tensor) -> Tensor:
+        """Data as the networks see them."""
+        return 2 * x - 1 if self.images else x
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Samples from noise `(B, d)`: images in [0, 1], or points."""
+        x = self.generator(z)
+        return (x + 1) / 2 if self.images else x
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        """`n` samples."""
+        return self.decode(self.noise(n, generator))
+
+
+class GAN(ImplicitModel):
+    """A generator, a discriminator and the game between them.
+
+    Args:
+        generator, discriminator: networks as in the table above.
+        latent_dim: length of the noise.
+        objective: one of `OBJECTIVES`.
+        unroll: inner steps of the discriminator that the generator looks ahead (0: none).
+        unroll_lr: step size of these, plain gradient descent.
+        images: samples and data are images in [0, 1], which the networks see in [-1, 1]; else points as they are.
+
+    Raises:
+        ValueError: unknown objective.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        latent_dim: int,
+        objective: str = "non_saturating",
+        unroll: int = 0,
+        unroll_lr: float = 0.1,
+        images: bool = True,
+    ):
+        super().__init__(generator, latent_dim, images)
+        if objective not in OBJECTIVES:
+            raise ValueError(f"objective={objective!r}: expected one of {', '.join(OBJECTIVES)}")
+        self.discriminator, self.objective = discriminator, objective
+        self.unroll, self.unroll_lr = unroll, unroll_lr
+        self.monitors: dict[str, Tensor] = {}
+
+    def parameter_groups(self) -> dict[str, Iterator[nn.Parameter]]:
+        return {"discriminator": self.discriminator.parameters(), "generator": self.generator.parameters()}
+
+    def training_step(
+        self, x: Tensor, y: Tensor | None = None, *, generator: torch.Generator | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Algorithm 1 with one step of the discriminator for each of the generator, on fresh noise each."""
+        x = self.inward(x)
+        fake = self.generator(self.noise(len(x), generator)).detach()
+        logits_real, logits_fake = self.discriminator(x), self.discriminator(fake)
+        right = torch.cat([logits_real > 0, logits_fake < 0]).float()
+        self.monitors = {"discriminator_accuracy": right.mean()}
+        yield "discriminator", discriminator_loss(logits_real, logits_fake, self.objective)
+
+        fake = self.generator(self.noise(len(x), generator))
+        judge = self._unrolled(x, fake) if self.unroll else self.discriminator
+        yield "generator", generator_loss(judge(fake), self.objective)
+
+    def _unrolled(self, x: Tensor, fake: Tensor):
+        """The discriminator after `unroll` steps of gradient descent on this batch, as a function of the samples.
+
+        The steps stay in the graph, so the generator's gradient knows how the discriminator will answer.
+        """
+        parameters = dict(self.discriminator.named_parameters())
+        for _ in range(self.unroll):
+            real_logits, fake_logits = (functional_call(self.discriminator, parameters, (v,)) for v in (x, fake))
+            loss = discriminator_loss(real_logits, fake_logits, self.objective)
+            gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+            parameters = {
+                name: p - self.unroll_lr * g
+                for (name, p), g in zip(parameters.items(), gradients, strict=True)
+            }
+        return lambda points: functional_call(self.discriminator, parameters, (points,))
+
+    def likely_cause(self, monitors: dict[str, float]) -> str:
+        """What probably went wrong, from the discriminator's accuracy before the end."""
+        accuracy = monitors["discriminator_accuracy"]
+        if accuracy > 0.95:
+            return (
+                f"The discriminator has won (accuracy {accuracy:.2f}) and the generator gets no useful gradient: lower the "
+                "discriminator's learning rate, or bound it with spectral normalisation"
+            )
+        if accuracy < 0.55:
+            return (
+                f"The discriminator has lost (accuracy {accuracy:.2f}) and its gradient is noise: lower the generator's "
+                "learning rate"
+            )
+        return f"The game itself blew up (accuracy {accuracy:.2f}): lower both learning rates, or Adam's beta_1"
+
+
+def build(
+    image_shape: Sequence[int] | None = (1, 28, 28),
+    dim: int = 2,
+    latent_dim: int = 64,
+    width: int = 64,
+    depth: int = 2,
+    norm: str = "batch",
+    **options,
+) -> GAN:
+    """A DCGAN for images, or a pair of MLPs for points.
+
+    Args:
+        image_shape: (C, H, W) with H = W; None for points of dimension `dim`.
+        width: channels of the largest map, or units of a hidden layer.
+        depth: hidden layers of the MLPs.
+        norm: of the discriminator's maps (images only).
+        options: of `GAN`.
+    """
+    if image_shape is None:
+        networks = (
+            MLP([latent_dim, *[width] * depth, dim], nn.ReLU),
+            nn.Sequential(MLP([dim, *[width] * depth, 1], nn.ReLU), nn.Flatten(0)),
+        )
+        return GAN(*networks, latent_dim, images=False, **options)
+    channels, size, _ = image_shape
+    return GAN(
+        DCGANGenerator(latent_dim, channels, size, width),
+        DCGANDiscriminator(channels, size, width, norm),
+        latent_dim,
+        **options,
+    )
