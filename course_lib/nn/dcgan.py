@@ -67,7 +67,9 @@ class DCGANGenerator(nn.Module):
                 nn.ReLU(),
             ]
             inner //= 2
-        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(inner, channels, 4, stride=2, padding=1), nn.Tanh())
+        self.layers = nn.Sequential(
+            *layers, nn.ConvTranspose2d(inner, channels, 4, stride=2, padding=1), nn.Tanh()
+        )
         self.apply(_initialise)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -89,7 +91,10 @@ class DCGANDiscriminator(nn.Module):
         _check_norm(norm)
         n = levels(size)
         wrap = spectral_norm if norm == "spectral" else lambda layer: layer
-        layers: list[nn.Module] = [wrap(nn.Conv2d(channels, width, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [
+            wrap(nn.Conv2d(channels, width, 4, stride=2, padding=1)),
+            nn.LeakyReLU(0.2),
+        ]
         outer = width
         for _ in range(n - 1):
             layers += [
