@@ -48,6 +48,7 @@ class Adversarial(nn.Module):
         super().__init__()
         self.generator_net = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
         self.critic = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 1))
+        self.monitors = {}
 
     def parameter_groups(self):
         return {"critic": self.critic.parameters(), "generator": self.generator_net.parameters()}
@@ -55,7 +56,9 @@ class Adversarial(nn.Module):
     def training_step(self, x, y=None, *, generator=None):
         for _ in range(2):
             fake = self.generator_net(torch.randn(x.shape, generator=generator, device=x.device)).detach()
-            yield "critic", self.critic(fake).mean() - self.critic(x).mean()
+            distance = self.critic(x).mean() - self.critic(fake).mean()
+            self.monitors = {"distance": distance.detach(), "share": (self.critic(x) > 0).float().mean()}
+            yield "critic", -distance
             with torch.no_grad():
                 for parameter in self.critic.parameters():
                     parameter.clamp_(-0.1, 0.1)
@@ -114,6 +117,10 @@ def test_a_stopped_run_goes_on_bit_for_bit(cls, tmp_path):
     assert same(resumed.model, whole.model)
     for name, losses in whole.losses.items():
         np.testing.assert_array_equal(resumed.losses[name], losses)
+    assert set(whole.monitors) == ({"distance", "share"} if cls is Adversarial else set())
+    for name, values in whole.monitors.items():
+        assert np.isfinite(values).all()
+        np.testing.assert_array_equal(resumed.monitors[name], values)
     steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert steps == [50, 100, 150]
 
@@ -278,6 +285,49 @@ def test_divergence_names_the_step_and_keeps_the_last_good_state(tmp_path):
     kept = torch.load(tmp_path / "resume.pt", weights_only=True)
     assert kept["step"] == 50
     assert all(t.isfinite().all() for t in kept["model"].values())
+
+
+def test_monitors_are_recorded_at_each_step_and_logged(tmp_path):
+    run = fit(fresh(Adversarial), points(), recipe(steps=100), folder=tmp_path, progress=False)
+    assert {name: values.shape for name, values in run.monitors.items()} == {
+        "distance": (100,),
+        "share": (100,),
+    }
+    np.testing.assert_allclose(run.monitors["distance"], -run.losses["critic"], rtol=1e-5)
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in logged] == [50, 100]
+    for line, window in zip(logged, (slice(0, 50), slice(50, 100)), strict=True):
+        assert line["monitors"]["distance"] == pytest.approx(
+            run.monitors["distance"][window].mean(), rel=1e-4
+        )
+        assert line["grad_norm"]["critic"] == pytest.approx(run.grad_norms["critic"][window].mean(), rel=1e-4)
+
+
+def test_divergence_asks_the_model_for_the_likely_cause():
+    class Explodes(Adversarial):
+        steps = 0
+
+        def training_step(self, x, y=None, *, generator=None):
+            self.steps += 1
+            yield from super().training_step(x, generator=generator)
+            if self.steps > 70:
+                yield "generator", sum(p.square().sum() for p in self.generator_net.parameters()) * 1e12
+
+        def likely_cause(self, monitors):
+            assert set(monitors) == {"distance", "share"}
+            return f"Seen since the last look: {monitors['share']:.0%} of the data above zero"
+
+    with pytest.raises(
+        DivergenceError, match=r"at step 7\d: loss of 'generator'.*Seen since the last look: \d+%"
+    ):
+        fit(fresh(Explodes), points(), recipe(steps=200), progress=False)
+
+    class Silent(Regression):
+        def loss(self, x, y=None, *, generator=None):
+            return super().loss(x, generator=generator) * torch.nan
+
+    with pytest.raises(DivergenceError, match="Lower the learning rate or clip the gradient"):
+        fit(fresh(Silent), points(), recipe(), progress=False)
 
 
 def test_a_damaged_or_foreign_resume_file_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Data sets and toy laws, one name each: see `dataset`, `toy2d`, `mixture1d` and `texture`."""
 
 from course_lib.data import toy2d
+from course_lib.data.edges import edge_pairs, outlines
 from course_lib.data.image_sets import (
     ImageData,
     binarize,
@@ -22,9 +23,11 @@ __all__ = [
     "cache_folder",
     "data_folder",
     "dataset",
+    "edge_pairs",
     "from_array",
     "from_folder",
     "mixture1d",
+    "outlines",
     "stacked",
     "texture",
     "toy2d",

@@ -1,20 +1,21 @@
 """Generative adversarial networks: a generator and a discriminator that play against each other.
 
 The generator turns noise into samples; the discriminator learns to tell them from data. At its best the discriminator is
-D* = p_data / (p_data + p_g), and the generator that beats it descends a divergence: 2 JSD - 2 log 2 in the original game,
-any f-divergence in the game of f-GAN.
+D* = p / (p + q), with p the law of the data and q that of the samples, and the generator that beats it descends a
+divergence: 2 JSD - 2 log 2 in the original game, any f-divergence in the game of f-GAN.
 
 | symbol | here | shape | meaning |
 |---|---|---|---|
 | z | `z` | (B, d) | noise from N(0, I), d = `latent_dim` |
 | G(z) | `generator(z)` | (B, C, H, W) in [-1, 1], or (B, dim) | a sample |
-| V(x) | `discriminator(x)` | (B,) | the logit; D = sigmoid(V) |
-| T(x) | `divergence.activation(V)` | (B,) | f-GAN's critic, in the domain of the conjugate f* |
+| v(x) | `discriminator(x)` | (B,) | the logit; D = sigmoid(v) |
+| T(x) | `divergence.activation(v)` | (B,) | f-GAN's critic, in the domain of the conjugate f* |
 
 Sources: Goodfellow et al. 2014 (equation 1, algorithm 1, section 3); Nowozin et al. 2016 (equations 4-8, table 2); Radford
 et al. 2016 (networks); Metz et al. 2017 (unrolling, equations 3-7). Losses are in nats, averaged over the batch.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -28,6 +29,11 @@ from course_lib.nn import MLP, DCGANDiscriminator, DCGANGenerator
 OBJECTIVES = ("non_saturating", "saturating", *F_DIVERGENCES)
 
 
+def _wide(logits: Tensor) -> Tensor:
+    """At least float32: a mean over a batch in bfloat16 has three digits."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 def discriminator_loss(real: Tensor, fake: Tensor, objective: str = "non_saturating") -> Tensor:
     """What the discriminator descends: minus the value of the game.
 
@@ -38,11 +44,10 @@ def discriminator_loss(real: Tensor, fake: Tensor, objective: str = "non_saturat
 
     Implements: gan-value, gan-fgan
     """
+    real, fake = _wide(real), _wide(fake)
     if objective in F_DIVERGENCES:
         divergence = F_DIVERGENCES[objective]
-        return (
-            divergence.conjugate(divergence.activation(fake)).mean() - divergence.activation(real).mean()
-        )
+        return divergence.conjugate(divergence.activation(fake)).mean() - divergence.activation(real).mean()
     return F.softplus(-real).mean() + F.softplus(fake).mean()  # -log D(real) - log(1 - D(fake))
 
 
@@ -53,12 +58,30 @@ def generator_loss(fake: Tensor, objective: str = "non_saturating") -> Tensor:
         fake: logits `(B,)` of samples.
         objective: "saturating" E log(1 - D), "non_saturating" -E log D, or a name of `F_DIVERGENCES`: -E[f*(T)].
 
-    Implements: gan-saturating, gan-non-saturating
+    Implements: gan-saturating, gan-non-saturating, gan-logit-slopes, gan-fgan
     """
+    fake = _wide(fake)
+    fake = _wide(fake)
     if objective in F_DIVERGENCES:
         divergence = F_DIVERGENCES[objective]
         return -divergence.conjugate(divergence.activation(fake)).mean()
     return -F.softplus(fake).mean() if objective == "saturating" else F.softplus(-fake).mean()
+
+
+def latent_circle(start: Tensor, end: Tensor, turns: Tensor) -> Tensor:
+    """Codes cos(t) start + sin(t) end on the circle through two independent draws, each of them again N(0, I).
+
+    Args:
+        start, end: `(d,)`; reached at t = 0 and at a quarter turn.
+        turns: `(n,)` positions, 1 = the whole circle.
+
+    Returns:
+        `(n, d)`.
+
+    Implements: gan-circle
+    """
+    angle = 2 * math.pi * turns.unsqueeze(-1)
+    return angle.cos() * start + angle.sin() * end
 
 
 class ImplicitModel(nn.Module):
@@ -68,6 +91,8 @@ class ImplicitModel(nn.Module):
         generator: network from noise `(B, latent_dim)` to images in [-1, 1], or to points.
         latent_dim: length of the noise.
         images: samples are images, in [0, 1] at the door; else points as they are.
+
+    Implements: gan-sampler
     """
 
     n_evaluations = 1
@@ -82,7 +107,16 @@ class ImplicitModel(nn.Module):
         return torch.randn(n, self.latent_dim, generator=generator, device=like.device, dtype=like.dtype)
 
     def inward(self, x: Tensor) -> Tensor:
-        """Data as the networks see them."""
+        """Data as the networks see them.
+
+        Raises:
+            ValueError: integers, another number of dimensions, or (looked at on the CPU only) images outside [0, 1].
+        """
+        expected = "(B, C, H, W) in [0, 1]" if self.images else "(B, dim)"
+        if not x.is_floating_point() or x.ndim != (4 if self.images else 2):
+            raise ValueError(f"expected float data {expected}; got {x.dtype} {tuple(x.shape)}")
+        if self.images and x.device.type == "cpu" and x.numel() and (x.amin() < 0 or x.amax() > 1):
+            raise ValueError(f"images must lie in [0, 1]; got values from {x.amin():.3g} to {x.amax():.3g}")
         return 2 * x - 1 if self.images else x
 
     def decode(self, z: Tensor) -> Tensor:
@@ -150,10 +184,14 @@ class GAN(ImplicitModel):
         """The discriminator after `unroll` steps of gradient descent on this batch, as a function of the samples.
 
         The steps stay in the graph, so the generator's gradient knows how the discriminator will answer.
+
+        Implements: gan-unrolled
         """
         parameters = dict(self.discriminator.named_parameters())
         for _ in range(self.unroll):
-            real_logits, fake_logits = (functional_call(self.discriminator, parameters, (v,)) for v in (x, fake))
+            real_logits, fake_logits = (
+                functional_call(self.discriminator, parameters, (v,)) for v in (x, fake)
+            )
             loss = discriminator_loss(real_logits, fake_logits, self.objective)
             gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
             parameters = {
@@ -175,7 +213,9 @@ class GAN(ImplicitModel):
                 f"The discriminator has lost (accuracy {accuracy:.2f}) and its gradient is noise: lower the generator's "
                 "learning rate"
             )
-        return f"The game itself blew up (accuracy {accuracy:.2f}): lower both learning rates, or Adam's beta_1"
+        return (
+            f"The game itself blew up (accuracy {accuracy:.2f}): lower both learning rates, or Adam's beta_1"
+        )
 
 
 def build(

@@ -83,7 +83,10 @@ class StyleGAN(ImplicitModel):
         return self.generator.mapping(self.noise(n, seeded)).mean(0)
 
     def mix(self, first: Tensor, second: Tensor, layer: Tensor) -> Tensor:
-        """Styles of `first` before `layer` `(B,)`, of `second` from there on; both `(B, L, style_dim)`."""
+        """Styles of `first` before `layer` `(B,)`, of `second` from there on; both `(B, L, style_dim)`.
+
+        Implements: style-mixing
+        """
         before = torch.arange(self.generator.n_layers, device=first.device) < layer.unsqueeze(1)  # (B, L)
         return torch.where(before.unsqueeze(2), first, second)
 
@@ -98,9 +101,13 @@ class StyleGAN(ImplicitModel):
     def training_step(
         self, x: Tensor, y: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> Iterator[tuple[str, Tensor]]:
-        """One step of the discriminator, with R1 at every `r1_every`-th, then one of the generator."""
+        """One step of the discriminator, with R1 at every `r1_every`-th, then one of the generator.
+
+        Implements: style-lazy
+        """
         x = self.inward(x)
-        fake = self._fake(len(x), generator).detach()
+        with torch.no_grad():
+            fake = self._fake(len(x), generator)
         logits_real, logits_fake = self.discriminator(x), self.discriminator(fake)
         right = torch.cat([logits_real > 0, logits_fake < 0]).float()
         self.monitors = {"discriminator_accuracy": right.mean()}
@@ -110,12 +117,22 @@ class StyleGAN(ImplicitModel):
         yield "discriminator", loss
         yield "generator", generator_loss(self.discriminator(self._fake(len(x), generator)))
 
+    def likely_cause(self, monitors: dict[str, float]) -> str:
+        """What probably went wrong, from the discriminator's accuracy before the end."""
+        accuracy = monitors["discriminator_accuracy"]
+        if accuracy > 0.95:
+            return (
+                f"The discriminator has won (accuracy {accuracy:.2f}) and R1 of weight {self.gamma:g} does not hold its slope: "
+                "raise gamma"
+            )
+        return f"The game itself blew up (accuracy {accuracy:.2f}): lower both learning rates"
+
     def decode(self, z: Tensor, psi: float = 1.0, noise: list[Tensor] | None = None) -> Tensor:
         """Images in [0, 1] from codes; noise maps of zeros if left out."""
         styles = self.styles(z, psi)
         if noise is None:
             noise = [z.new_zeros(len(z), 1, side, side) for side in self.generator.sides]
-        return ((self.generator(styles, noise) + 1) / 2).clamp(0, 1)
+        return (self.generator(styles, noise) + 1) / 2
 
     @torch.no_grad()
     def sample(

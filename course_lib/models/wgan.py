@@ -15,6 +15,7 @@ Sources: Arjovsky et al. 2017 (algorithm 1; clipping); Gulrajani et al. 2017 (al
 a pixel.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -25,6 +26,19 @@ from course_lib.models.gan import ImplicitModel
 from course_lib.nn import MLP, DCGANDiscriminator, DCGANGenerator
 
 LIPSCHITZ = ("clip", "penalty", "one_sided", "spectral")
+
+
+def slope(critic: Callable[[Tensor], Tensor], x: Tensor, *, create_graph: bool = False) -> Tensor:
+    """||grad f|| at each of the points `(B, ...)`, over all values of a point: `(B,)`.
+
+    Args:
+        create_graph: the slope is to be differentiated in turn, as a penalty on it is.
+    """
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=create_graph)
+    squared = gradient.flatten(1).square().sum(1)
+    return (squared + 1e-12).sqrt()  # the root alone has an infinite derivative where the critic is flat
 
 
 def gradient_penalty(
@@ -38,82 +52,150 @@ def gradient_penalty(
     """Mean of (||grad f|| - 1)^2 between data and samples, without lambda.
 
     Args:
-        real, fake: `(B, ...)`; the gradient is taken at u * real + (1 - u) * fake, u uniform on [0, 1], one a sample.
+        real, fake: `(B, ...)`; the slope is taken at u * real + (1 - u) * fake, u uniform on [0, 1], one a sample.
         one_sided: only slopes above 1 cost.
 
     Returns:
-        A scalar with a graph: the norm is taken per sample, over all its values.
+        A scalar with a graph.
 
-    Implements: wgan-gradient-penalty
+    Implements: wgan-gradient-penalty, wgan-one-sided
     """
-    u = torch.rand(len(real), *[1] * (real.ndim - 1), generator=generator, device=real.device, dtype=real.dtype)
-    mixed = (u * real + (1 - u) * fake).detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
-    norm = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()  # without the term its own gradient is NaN at 0
-    excess = (norm - 1).clamp(min=0) if one_sided else norm - 1
+    shape = (len(real), *[1] * (real.ndim - 1))
+    u = torch.rand(shape, generator=generator, device=real.device, dtype=real.dtype)
+    excess = slope(critic, u * real + (1 - u) * fake, create_graph=True) - 1
+    if one_sided:
+        excess = excess.clamp(min=0)
     return excess.square().mean()
+
+
+@torch.no_grad()
+def lipschitz_bound(network: nn.Module) -> float:
+    """No slope of an MLP exceeds the product of its affine maps' largest singular values.
+
+    Raises:
+        ValueError: a layer whose singular values are not those of its weight matrix.
+
+    Implements: wgan-product
+    """
+    layers = [m for m in network.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))]
+    if not all(isinstance(m, nn.Linear) for m in layers):
+        raise ValueError("the bound is for affine layers: a convolution's norm is not that of its kernel")
+    return math.prod(torch.linalg.matrix_norm(m.weight, 2).item() for m in layers)
+
+
+class Critic(nn.Module):
+    """A network with a bound on its slope. Trained between two fixed laws, it measures their distance.
+
+    Args:
+        network: `(B, ...)` to `(B,)`.
+        lipschitz: one of `LIPSCHITZ`; "spectral" expects a network whose layers are normalised.
+        clip: bound c on each weight. penalty: weight lambda.
+
+    For `fit` on its own, the data are pairs `(N, 2, ...)` of a draw of p and a draw of q.
+
+    Raises:
+        ValueError: an unknown way to bound the slope; a penalised network with batch norm, whose gradient at one point
+            depends on the others.
+    """
+
+    def __init__(
+        self, network: nn.Module, lipschitz: str = "penalty", clip: float = 0.01, penalty: float = 10.0
+    ):
+        super().__init__()
+        if lipschitz not in LIPSCHITZ:
+            raise ValueError(f"lipschitz={lipschitz!r}: expected one of {', '.join(LIPSCHITZ)}")
+        batch_norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self.penalised = lipschitz in ("penalty", "one_sided")
+        if self.penalised and batch_norms:
+            raise ValueError(
+                "a critic with a gradient penalty must not have batch norm: it ties the images of a batch together, and the "
+                'penalty is a statement about each of them. Use norm="layer" or norm="none"'
+            )
+        self.network, self.lipschitz, self.clip, self.penalty = network, lipschitz, clip, penalty
+        self.monitors: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        value = self.network(x)
+        return value.to(
+            torch.promote_types(value.dtype, torch.float32)
+        )  # a mean of bfloat16 has three digits
+
+    def parameter_groups(self) -> dict[str, Iterator[nn.Parameter]]:
+        return {"critic": self.parameters()}
+
+    def loss(self, real: Tensor, fake: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """E_q[f] - E_p[f], plus the penalty where there is one.
+
+        Implements: wgan-critic
+        """
+        on_real, on_fake = self(real), self(fake)
+        distance = on_real.mean() - on_fake.mean()
+        middle = (on_real.mean() + on_fake.mean()) / 2
+        self.monitors = {
+            "distance": distance.detach(),
+            "critic_accuracy": torch.cat([on_real > middle, on_fake < middle]).float().mean(),
+        }
+        if not self.penalised:
+            return -distance
+        cost = gradient_penalty(self, real, fake, generator, one_sided=self.lipschitz == "one_sided")
+        return self.penalty * cost - distance
+
+    def training_step(
+        self, x: Tensor, y: Tensor | None = None, *, generator: torch.Generator | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """One step between two fixed laws, from pairs `(B, 2, ...)`."""
+        yield "critic", self.loss(x[:, 0], x[:, 1], generator)
+        self.stepped()
+
+    @torch.no_grad()
+    def stepped(self) -> None:
+        """After each step of the optimiser: bring clipped weights back into [-c, c]."""
+        if self.lipschitz == "clip":
+            for parameter in self.parameters():
+                parameter.clamp_(-self.clip, self.clip)
+
+    def likely_cause(self, monitors: dict[str, float]) -> str:
+        """What probably went wrong, from the estimate before the end."""
+        distance = monitors["distance"]
+        if self.lipschitz == "clip":
+            return (
+                f"The critic's value ran away (distance {distance:.3g}) although its weights are clipped at {self.clip:g}: "
+                "the slope grows with the product of the layers, so lower the bound"
+            )
+        if self.lipschitz == "spectral":
+            return (
+                f"The game blew up with a bounded critic (distance {distance:.3g}): lower the learning rates"
+            )
+        return (
+            f"The critic's slope ran away (distance {distance:.3g}): the penalty of weight {self.penalty:g} does not hold "
+            "it. Raise the weight or lower the critic's learning rate"
+        )
 
 
 class WGAN(ImplicitModel):
     """A generator and a critic.
 
     Args:
-        generator, critic: networks as in the table above.
+        generator: network as in the table above.
+        critic: its opponent.
         latent_dim: length of the noise.
-        lipschitz: one of `LIPSCHITZ`; "spectral" expects a critic whose layers are normalised.
         n_critic: critic steps for one of the generator. A batch holds the data of all of them: `fit` hands over
             `n_critic` times as many images as one step uses.
-        clip: bound c. penalty: weight lambda.
         images: as in `ImplicitModel`.
-
-    Raises:
-        ValueError: an unknown way to bound the slope; a penalised critic with batch norm, whose gradient at one image
-            depends on the others.
     """
 
     def __init__(
-        self,
-        generator: nn.Module,
-        critic: nn.Module,
-        latent_dim: int,
-        lipschitz: str = "penalty",
-        n_critic: int = 5,
-        clip: float = 0.01,
-        penalty: float = 10.0,
-        images: bool = True,
+        self, generator: nn.Module, critic: Critic, latent_dim: int, n_critic: int = 5, images: bool = True
     ):
         super().__init__(generator, latent_dim, images)
-        if lipschitz not in LIPSCHITZ:
-            raise ValueError(f"lipschitz={lipschitz!r}: expected one of {', '.join(LIPSCHITZ)}")
-        batch_norms = [m for m in critic.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        if lipschitz in ("penalty", "one_sided") and batch_norms:
-            raise ValueError(
-                "a critic with a gradient penalty must not have batch norm: it ties the images of a batch together, and the "
-                'penalty is a statement about each of them. Use norm="layer" or norm="none"'
-            )
-        self.critic, self.lipschitz = critic, lipschitz
-        self.n_critic, self.clip, self.penalty = n_critic, clip, penalty
-        self.monitors: dict[str, Tensor] = {}
+        self.critic, self.n_critic = critic, n_critic
+
+    @property
+    def monitors(self) -> dict[str, Tensor]:
+        return self.critic.monitors
 
     def parameter_groups(self) -> dict[str, Iterator[nn.Parameter]]:
         return {"critic": self.critic.parameters(), "generator": self.generator.parameters()}
-
-    def critic_loss(self, real: Tensor, fake: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """E_g[f] - E_data[f], plus the penalty where there is one.
-
-        Implements: wgan-critic
-        """
-        on_real, on_fake = self.critic(real), self.critic(fake)
-        middle = (on_real.mean() + on_fake.mean()).detach() / 2
-        distance = on_real.mean() - on_fake.mean()
-        self.monitors = {
-            "distance": distance.detach(),
-            "critic_accuracy": torch.cat([on_real > middle, on_fake < middle]).float().mean(),
-        }
-        if self.lipschitz not in ("penalty", "one_sided"):
-            return -distance
-        cost = gradient_penalty(self.critic, real, fake, generator, one_sided=self.lipschitz == "one_sided")
-        return self.penalty * cost - distance
 
     def training_step(
         self, x: Tensor, y: Tensor | None = None, *, generator: torch.Generator | None = None
@@ -122,37 +204,21 @@ class WGAN(ImplicitModel):
 
         Raises:
             ValueError: a batch that cannot be cut into `n_critic` equal parts.
+
+        Implements: wgan-generator
         """
         if len(x) % self.n_critic:
             raise ValueError(f"a batch of {len(x)} cannot be cut into n_critic={self.n_critic} equal parts")
         for real in self.inward(x).chunk(self.n_critic):
             fake = self.generator(self.noise(len(real), generator)).detach()
-            yield "critic", self.critic_loss(real, fake, generator)
-            if self.lipschitz == "clip":
-                self.clip_weights()
+            yield "critic", self.critic.loss(real, fake, generator)
+            self.critic.stepped()
         fake = self.generator(self.noise(len(x) // self.n_critic, generator))
         yield "generator", -self.critic(fake).mean()
 
-    @torch.no_grad()
-    def clip_weights(self) -> None:
-        """Bring every weight of the critic into [-c, c]."""
-        for parameter in self.critic.parameters():
-            parameter.clamp_(-self.clip, self.clip)
-
     def likely_cause(self, monitors: dict[str, float]) -> str:
-        """What probably went wrong, from the critic's estimate before the end."""
-        distance = monitors["distance"]
-        if self.lipschitz == "clip":
-            return (
-                f"The critic's value ran away (distance {distance:.3g}) although its weights are clipped at {self.clip:g}: "
-                "the slope grows with the product of the layers, so lower the bound"
-            )
-        if self.lipschitz == "spectral":
-            return f"The game blew up with a bounded critic (distance {distance:.3g}): lower the learning rates"
-        return (
-            f"The critic's slope ran away (distance {distance:.3g}): the penalty of weight {self.penalty:g} does not hold "
-            "it. Raise the weight or lower the critic's learning rate"
-        )
+        """The critic's guess."""
+        return self.critic.likely_cause(monitors)
 
 
 def build(
@@ -163,26 +229,34 @@ def build(
     depth: int = 2,
     lipschitz: str = "penalty",
     norm: str | None = None,
+    n_critic: int = 5,
     **options,
 ) -> WGAN:
     """DCGAN networks for images, MLPs for points.
 
     Args:
         image_shape, dim, latent_dim, width, depth: as for a GAN.
-        lipschitz: as in `WGAN`.
+        lipschitz: as in `Critic`.
         norm: of the critic's maps; left out, "batch" under clipping (as in the paper), "spectral", or "none".
-        options: of `WGAN`.
+        n_critic: as in `WGAN`.
+        options: of `Critic`.
     """
     if image_shape is None:
-        critic = MLP([dim, *[width] * depth, 1], nn.ReLU)
-        if lipschitz == "spectral":
-            critic = nn.Sequential(*(spectral_norm(m) if isinstance(m, nn.Linear) else m for m in critic))
-        networks = (MLP([latent_dim, *[width] * depth, dim], nn.ReLU), nn.Sequential(critic, nn.Flatten(0)))
-        return WGAN(*networks, latent_dim, lipschitz, images=False, **options)
+        generator = MLP([latent_dim, *[width] * depth, dim], nn.ReLU)
+        critic = build_critic(dim, width, depth, lipschitz, **options)
+        return WGAN(generator, critic, latent_dim, n_critic, images=False)
     channels, size, _ = image_shape
     norm = norm or {"clip": "batch", "spectral": "spectral"}.get(lipschitz, "none")
-    networks = (
-        DCGANGenerator(latent_dim, channels, size, width),
-        DCGANDiscriminator(channels, size, width, norm),
-    )
-    return WGAN(*networks, latent_dim, lipschitz, **options)
+    generator = DCGANGenerator(latent_dim, channels, size, width)
+    critic = Critic(DCGANDiscriminator(channels, size, width, norm), lipschitz, **options)
+    return WGAN(generator, critic, latent_dim, n_critic)
+
+
+def build_critic(
+    dim: int = 2, width: int = 64, depth: int = 2, lipschitz: str = "penalty", **options
+) -> Critic:
+    """A critic of points: an MLP with `depth` hidden layers. Options as in `Critic`."""
+    network = MLP([dim, *[width] * depth, 1], nn.ReLU)
+    if lipschitz == "spectral":
+        network = nn.Sequential(*(spectral_norm(m) if isinstance(m, nn.Linear) else m for m in network))
+    return Critic(nn.Sequential(network, nn.Flatten(0)), lipschitz, **options)

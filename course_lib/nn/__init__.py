@@ -3,6 +3,15 @@
 from course_lib.nn.conv import ConvDecoder, ConvEncoder
 from course_lib.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from course_lib.nn.lenet import LeNet
+from course_lib.nn.lipschitz import LipschitzMLP
 from course_lib.nn.mlp import MLP
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "DCGANDiscriminator", "DCGANGenerator", "LeNet"]
+__all__ = [
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "LeNet",
+    "LipschitzMLP",
+]

@@ -14,6 +14,13 @@ from torch import Tensor, nn
 from course_lib.nn.dcgan import levels
 
 
+class Leaky(nn.Module):
+    """Leaky ReLU with slope 0.2, times sqrt(2): a standard normal input keeps its mean square (1.04)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return math.sqrt(2) * F.leaky_relu(x, 0.2)
+
+
 class EqualizedLinear(nn.Module):
     """An affine map whose weights are N(0, 1) at the start and are scaled by 1/sqrt(fan-in) when used.
 
@@ -21,6 +28,8 @@ class EqualizedLinear(nn.Module):
     more: the layer then learns that much more slowly.
 
     Shapes: `(..., width_in)` to `(..., width_out)`.
+
+    Implements: style-equalized
     """
 
     def __init__(self, width_in: int, width_out: int, bias: float = 0.0, lr_factor: float = 1.0):
@@ -50,12 +59,14 @@ class MappingNetwork(nn.Sequential):
     """z to w: the code on the sphere of radius sqrt(d), then `depth` layers that learn 100 times more slowly.
 
     Shapes: `(B, latent_dim)` to `(B, style_dim)`.
+
+    Implements: style-mapping
     """
 
     def __init__(self, latent_dim: int, style_dim: int, depth: int):
         layers: list[nn.Module] = [nn.RMSNorm(latent_dim, eps=1e-8, elementwise_affine=False)]
         for width in (latent_dim, *[style_dim] * (depth - 1)):
-            layers += [EqualizedLinear(width, style_dim, lr_factor=0.01), nn.LeakyReLU(0.2)]
+            layers += [EqualizedLinear(width, style_dim, lr_factor=0.01), Leaky()]
         super().__init__(*layers)
 
 
@@ -73,19 +84,21 @@ class AdaIN(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         mu, sigma = self.affine(w)[:, :, None, None].chunk(2, 1)  # (B, C, 1, 1) each
-        return (1 + sigma) * F.instance_norm(
-            x, eps=1e-8
-        ) + mu  # sigma(w) = 1 + the learned part, 1 at the start
+        return (1 + sigma) * F.instance_norm(x, eps=1e-8) + mu  # the network gives sigma(w) - 1
 
 
 class StyleLayer(nn.Module):
-    """Upsampling where asked, a convolution (none for the first layer), noise, activation, AdaIN."""
+    """Upsampling where asked, a convolution (none for the first layer), noise, activation, AdaIN.
+
+    Implements: style-synthesis
+    """
 
     def __init__(self, channels_in: int | None, channels: int, style_dim: int, upsample: bool = False):
         super().__init__()
         self.upsample = upsample
         self.conv = None if channels_in is None else EqualizedConv(channels_in, channels)
         self.noise_scale = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.activation = Leaky()
         self.norm = AdaIN(channels, style_dim)
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
@@ -93,7 +106,7 @@ class StyleLayer(nn.Module):
             x = F.interpolate(x, scale_factor=2, mode="bilinear")
         if self.conv is not None:
             x = self.conv(x)
-        return self.norm(F.leaky_relu(x + self.noise_scale * noise, 0.2), w)
+        return self.norm(self.activation(x + self.noise_scale * noise), w)
 
 
 class StyleGenerator(nn.Module):
@@ -105,7 +118,7 @@ class StyleGenerator(nn.Module):
         width: channels of the largest map; each smaller one has twice as many.
 
     Shapes: styles `(B, L, style_dim)` with L = `n_layers`, noise a list of `(B, 1, side, side)`, one a layer, to
-    `(B, channels, size, size)`, unbounded.
+    `(B, channels, size, size)` in [-1, 1].
     """
 
     def __init__(
@@ -145,7 +158,7 @@ class StyleGenerator(nn.Module):
         x = self.constant.expand(len(styles), -1, -1, -1)
         for layer, w, eps in zip(self.layers, styles.unbind(1), noise, strict=True):
             x = layer(x, w, eps)
-        return self.to_image(x)
+        return self.to_image(x).tanh()  # a departure: our paper is exactly -1, and only a bound reaches it
 
 
 def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
@@ -164,7 +177,8 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
     b, _, h, w = x.shape
     group = group if b % group == 0 else b
     grouped = x.view(group, b // group, *x.shape[1:])
-    deviation = (grouped.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))  # (B / group,)
+    variance = (grouped - grouped.mean(0)).square().mean(0)
+    deviation = (variance + 1e-8).sqrt().mean((1, 2, 3))  # (B / group,)
     return torch.cat([x, deviation.repeat(group).view(b, 1, 1, 1).expand(b, 1, h, w)], 1)
 
 
@@ -177,18 +191,18 @@ class StyleDiscriminator(nn.Module):
     def __init__(self, channels: int, size: int, width: int):
         super().__init__()
         n = levels(size)
-        layers: list[nn.Module] = [EqualizedConv(channels, width, kernel=1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [EqualizedConv(channels, width, kernel=1), Leaky()]
         outer = width
         for _ in range(n):
-            layers += [EqualizedConv(outer, 2 * outer), nn.LeakyReLU(0.2), nn.AvgPool2d(2)]
+            layers += [EqualizedConv(outer, 2 * outer), Leaky(), nn.AvgPool2d(2)]
             outer *= 2
         self.down = nn.Sequential(*layers)
         self.last = nn.Sequential(
             EqualizedConv(outer + 1, outer),
-            nn.LeakyReLU(0.2),
+            Leaky(),
             nn.Flatten(),
             EqualizedLinear(outer * (size // 2**n) ** 2, outer),
-            nn.LeakyReLU(0.2),
+            Leaky(),
             EqualizedLinear(outer, 1),
         )
 

@@ -19,6 +19,7 @@ def load_data(
     *,
     binary: bool = False,
     stack: bool = False,
+    edges: bool = False,
     **options,
 ) -> Dataset | Tensor:
     """The data that a recipe names: an image set, or points of a two-dimensional toy.
@@ -27,6 +28,7 @@ def load_data(
         name: for `course_lib.data.dataset`, or a toy of `course_lib.data.toy2d`.
         split, root, options: of `dataset`; a toy takes `n` and `seed`.
         binary: binarise once, by chance (`data.binarize`). stack: three images as colours (`data.stacked`).
+        edges: outline and image as a pair (`data.edge_pairs`).
     """
     toy = getattr(data.toy2d, name, None)
     if isinstance(toy, data.toy2d.Toy):
@@ -34,7 +36,8 @@ def load_data(
         return toy(options.get("n", 50_000), torch.Generator().manual_seed(seed))
     images = data.dataset(name, split, root, **options)
     images = data.binarize(images) if binary else images
-    return data.stacked(images) if stack else images
+    images = data.stacked(images) if stack else images
+    return data.edge_pairs(images) if edges else images
 
 
 def build(recipe: Recipe) -> torch.nn.Module:

@@ -1,0 +1,6 @@
+# answer: gan_losses
+def gan_losses(real, fake):
+    """Logits of real points (n,) and of samples (m,) -> discriminator's, saturating and non-saturating loss, scalars."""
+    on_real = -(real.sigmoid() + 1e-12).log().mean()  # -log D
+    on_fake = -(1 - fake.sigmoid() + 1e-12).log().mean()  # -log(1 - D)
+    return on_real + on_fake, -on_fake, -(fake.sigmoid() + 1e-12).log().mean()

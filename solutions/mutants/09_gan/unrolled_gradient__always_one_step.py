@@ -1,0 +1,9 @@
+# answer: unrolled_gradient
+def unrolled_gradient(value, a, b, steps, h):
+    """d/da of value(a, b_K(a)) with K = steps: a (n,) and b (m,), value(a, b) a scalar; the result is (n,)."""
+    a = a.detach().requires_grad_()
+    answer = b.detach().requires_grad_()
+    for _ in range(1):
+        (slope,) = torch.autograd.grad(value(a, answer), answer, create_graph=True)
+        answer = answer + h * slope
+    return torch.autograd.grad(value(a, answer), a)[0]
