@@ -2,6 +2,7 @@
 
 from course_lib.nn.conv import ConvDecoder, ConvEncoder
 from course_lib.nn.lenet import LeNet
+from course_lib.nn.lipschitz import LipschitzMLP
 from course_lib.nn.mlp import MLP
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "LeNet"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "LeNet", "LipschitzMLP"]
