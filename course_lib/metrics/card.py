@@ -1,8 +1,11 @@
 """A number that knows how it was measured."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
+
+from torch import Tensor
 
 # What describes one draw rather than the protocol: values may differ here and still be compared.
 DRAW = ("seed", "version")
@@ -14,7 +17,7 @@ class Metric:
 
     Attributes:
         name: what was measured, for example "fid".
-        value: the number. unit: "nats", "" for none.
+        value: the number; an int for a count. unit: "nats", "" for none.
         interval: 95 % interval of the value, None where none was computed.
         card: feature network and its weights' hash, resize, sample sizes, split, dtype, seed, library version.
     """
@@ -26,12 +29,14 @@ class Metric:
     unit: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.value:.2f}"
-        if self.interval is not None:
-            text += f" [{self.interval[0]:.2f}, {self.interval[1]:.2f}]"
-        return f"{text} {self.unit}".rstrip()
+        return f"{value_text(self.value, self.interval)} {self.unit}".rstrip()
 
-    def _check(self, other: "Metric") -> None:
+    def check_comparable(self, other: "Metric") -> None:
+        """Refuse to compare with a value of another protocol.
+
+        Raises:
+            TypeError: not a Metric. ValueError: the cards differ; the message says in what.
+        """
         if not isinstance(other, Metric):
             raise TypeError(
                 f"compare a Metric with a Metric of the same protocol; got {type(other).__name__}"
@@ -43,7 +48,7 @@ class Metric:
             raise ValueError(f"these values were measured differently and do not compare ({details})")
 
     def __sub__(self, other: "Metric") -> float:
-        self._check(other)
+        self.check_comparable(other)
         return self.value - other.value
 
     def __lt__(self, other: "Metric") -> bool:
@@ -51,6 +56,12 @@ class Metric:
 
     def __gt__(self, other: "Metric") -> bool:
         return self - other > 0
+
+    @classmethod
+    def mean(cls, name: str, values: Tensor, card: Mapping[str, Any], unit: str = "") -> "Metric":
+        """The mean of independent values `(n,)` with its 95 % interval."""
+        mean, error = values.double().mean().item(), values.double().std().item() / len(values) ** 0.5
+        return cls(name, mean, card, (mean - 1.96 * error, mean + 1.96 * error), unit)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -61,3 +72,14 @@ class Metric:
         """The inverse of `to_json`."""
         interval = fields["interval"]
         return cls(**{**fields, "interval": None if interval is None else tuple(interval)})
+
+
+def value_text(value: float, interval: tuple[float, float] | None = None) -> str:
+    """The value and its interval in brackets: two decimals, more where all the numbers are small; a count as it is."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    numbers = (value, *(interval or ()))
+    largest = max(map(abs, numbers))
+    decimals = 2 if not 0 < largest < 1 else min(8, 2 - math.floor(math.log10(largest)))
+    text = f"{value:.{decimals}f}"
+    return text if interval is None else f"{text} [{', '.join(f'{v:.{decimals}f}' for v in interval)}]"

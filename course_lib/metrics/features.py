@@ -4,8 +4,10 @@ Three habits move a published number without a word, so they are refused or fixe
 rescaled one by one, and another resize.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +16,19 @@ from course_lib import checkpoints
 from course_lib.nn import LeNet
 
 
-def _check_images(images: Tensor) -> None:
+def check_images(images: Tensor) -> None:
+    """Refuse what a feature network should not see.
+
+    Raises:
+        ValueError: no images, or not floats `(N, C, H, W)` in [0, 1].
+    """
     if images.ndim != 4 or not images.is_floating_point():
         raise ValueError(
             f"images must be float (N, C, H, W) in [0, 1]; got {images.dtype} {tuple(images.shape)}"
             + (": divide by 255" if images.dtype == torch.uint8 else "")
         )
+    if len(images) == 0:
+        raise ValueError("no images to measure")
     low, high = images.amin().item(), images.amax().item()
     if not (low >= -1e-6 and high <= 1 + 1e-6):  # NaN fails too
         raise ValueError(
@@ -28,26 +37,38 @@ def _check_images(images: Tensor) -> None:
 
 
 @torch.no_grad()
-def _in_batches(network: Callable[[Tensor], Tensor], images: Tensor, batch: int) -> Tensor:
+def in_batches(network: Callable[[Tensor], Tensor], images: Tensor, batch: int = 1000) -> Tensor:
+    """The network's outputs for many images, float32 on the processor."""
     return torch.cat([network(part).float().cpu() for part in images.split(batch)])
 
 
 @functools.cache
-def _lenet() -> tuple[LeNet, str]:
-    state, card = checkpoints.load(checkpoints.PRETRAINED / "digit_classifier_mnist.safetensors")
+def digit_classifier(digits: str = "mnist") -> tuple[LeNet, str]:
+    """Our frozen classifier of "mnist" or "glyphs" in eval mode, and the SHA-256 of its weights.
+
+    Raises:
+        ValueError: other digits.
+    """
+    if digits not in ("mnist", "glyphs"):
+        raise ValueError(f"there is a classifier of 'mnist' and of 'glyphs', none of {digits!r}")
+    state, card = checkpoints.load(checkpoints.PRETRAINED / f"digit_classifier_{digits}.safetensors")
     network = LeNet(**card["model"])
     network.load_state_dict(state)
     return network.eval(), card["sha256"]
 
 
 def lenet_features(images: Tensor, batch: int = 1000) -> Tensor:
-    """Features of 28x28 grey images in the digit classifier's last hidden layer, `(N, 64)` float32, eval mode.
+    """Features of 28x28 images in the digit classifier's last hidden layer, `(N, 64)` float32, eval mode.
+
+    Colour channels are read one by one and their features joined, `(N, 192)`: made for stacked digits.
 
     Raises:
         ValueError: images of another shape, or not floats in [0, 1].
     """
-    _check_images(images)
-    return _in_batches(_lenet()[0].features, images, batch)
+    check_images(images)
+    grey = images.flatten(0, 1).unsqueeze(1)  # (N * C, 1, 28, 28)
+    network = digit_classifier()[0].to(images.device)
+    return in_batches(network.features, grey, batch).view(len(images), -1)
 
 
 @functools.cache
@@ -67,11 +88,66 @@ def inception_features(images: Tensor, batch: int = 50) -> Tensor:
         ValueError: images not floats in [0, 1].
         FileNotFoundError: the weights are neither in the data folder nor to be downloaded.
     """
-    _check_images(images)
-    network = _inception()[0]
-    return _in_batches(lambda part: network(part.expand(-1, 3, -1, -1)), images, batch)
+    check_images(images)
+    network = _inception()[0].to(images.device)
+    return in_batches(lambda part: network(part.expand(-1, 3, -1, -1)), images, batch)
 
 
 def weights_hash(name: str) -> str:
     """SHA-256 of the weights behind "lenet" or "inception"."""
-    return {"lenet": _lenet, "inception": _inception}[name]()[1]
+    return {"lenet": digit_classifier, "inception": _inception}[name]()[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSpace:
+    """A feature network with what a card says of it.
+
+    Attributes:
+        name: "lenet", "inception", a function's name, or "given" where the inputs are features already.
+        weights: SHA-256 of the network's weights, "" for none.
+        resize: what is done to the images' size.
+        extract: from images to features `(N, d)`.
+    """
+
+    name: str
+    weights: str
+    resize: str
+    extract: Callable[[Tensor], Tensor]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features `(N, d)` on the processor."""
+        return self.extract(images).cpu()
+
+    def extracted(self) -> "FeatureSpace":
+        """The same space for inputs that are its features already: several metrics of one set need them only once."""
+        return dataclasses.replace(self, extract=_identity)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return {"features": self.name, "weights": self.weights, "resize": self.resize}
+
+
+Features = str | Callable[[Tensor], Tensor] | FeatureSpace | None  # what a metric takes as `features`
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+def feature_space(features: Features) -> FeatureSpace:
+    """The space that "lenet", "inception", a function, or None (features are given) names.
+
+    Raises:
+        ValueError: another name.
+    """
+    if isinstance(features, FeatureSpace):
+        return features
+    if features is None:
+        return FeatureSpace("given", "", "none", _identity)
+    if callable(features):
+        return FeatureSpace(getattr(features, "__name__", "function"), "", "none", features)
+    if features == "lenet":
+        return FeatureSpace("lenet", weights_hash("lenet"), "none", lenet_features)
+    if features == "inception":
+        return FeatureSpace("inception", weights_hash("inception"), "299 bilinear", inception_features)
+    raise ValueError(f"unknown features {features!r}: expected 'lenet', 'inception', a function, or None")

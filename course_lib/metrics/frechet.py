@@ -4,25 +4,27 @@
 |---|---|---|
 | mu, Sigma | `mean`, `cov` | mean and sample covariance (divisor n - 1) of the features, float64 |
 | d | `frechet_distance` | the squared distance ||mu_a - mu_b||^2 + tr(A + B - 2 (A B)^(1/2)) |
+| FID_N | `fid`, `fid_curve` | d between real images and N generated ones; about a + b/N |
+| a | `fid_infinity` | its value for endless samples, extrapolated |
 
-Source: Heusel et al. 2017; Dowson & Landau 1982.
+Source: Heusel et al. 2017; Dowson & Landau 1982; Chong & Forsyth 2020.
 """
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import course_lib
 from course_lib import checkpoints
 from course_lib.distributions import gaussian_w2
-from course_lib.metrics import features as feature_networks
 from course_lib.metrics.card import Metric
+from course_lib.metrics.features import Features, feature_space
 
-BOOTSTRAP = 20  # resamples behind the interval
-BOOTSTRAP_FEATURES = 256  # with more features a resample costs too much
+ROWS = 1000  # features that are centred at a time: 16 MB for 2,048 of them
 
 
 def frechet_distance(mu_a, cov_a, mu_b, cov_b) -> float:
@@ -36,6 +38,8 @@ def frechet_distance(mu_a, cov_a, mu_b, cov_b) -> float:
 
     Raises:
         ValueError: shapes that do not fit, or NaN.
+
+    Implements: evaluation-fid
     """
     arrays = [torch.as_tensor(a, dtype=torch.float64) for a in (mu_a, cov_a, mu_b, cov_b)]
     if not all(bool(a.isfinite().all()) for a in arrays):
@@ -43,16 +47,32 @@ def frechet_distance(mu_a, cov_a, mu_b, cov_b) -> float:
     return float(gaussian_w2(*arrays))
 
 
+def fid_bias(eigenvalues: Tensor, n: int) -> float:
+    """Mean Fréchet distance between two samples of n of one Gaussian, to first order in 1/n.
+
+    [(5/2) sum_i l_i + sum_ij l_i l_j / (l_i + l_j)] / n; for the identity in d dimensions, d (d + 5) / 2n.
+
+    Args:
+        eigenvalues: `(d,)` l, of the common covariance.
+
+    Implements: evaluation-fid-bias
+    """
+    l = eigenvalues.double()
+    l = l[l > 0]
+    return ((2.5 * l.sum() + (l.outer(l) / (l + l.unsqueeze(1))).sum()) / n).item()
+
+
 class FeatureStatistics:
     """Mean and covariance of features that come in chunks, in float64.
 
-    Chunks are merged by the pairwise update of Chan et al. 1979, which does not subtract large sums from each other.
+    Chunks are merged by the pairwise update of Chan et al. 1979, which does not subtract large sums from each other. Beside
+    the caller's chunk stand a few `(d, d)` matrices: some 130 MB for 2,048 features.
     """
 
     def __init__(self):
         self.n = 0
         self.mean: Tensor | None = None  # (d,)
-        self._scatter: Tensor | None = None  # (d, d) sum of outer products of deviations
+        self._scatter: np.ndarray | None = None  # (d, d) sum of outer products of deviations, upper triangle
 
     def update(self, features: Tensor) -> "FeatureStatistics":
         """Add a chunk `(n, d)`.
@@ -64,24 +84,29 @@ class FeatureStatistics:
             raise ValueError(f"features must be floats (n, d); got {features.dtype} {tuple(features.shape)}")
         if self.mean is not None and features.shape[1] != len(self.mean):
             raise ValueError(f"features of length {features.shape[1]} after ones of length {len(self.mean)}")
-        if not bool(features.isfinite().all()):
-            raise ValueError("features hold NaN or infinity")
         if len(features) == 0:
             return self
-        chunk = features.detach().to("cpu", torch.float64)
-        mean = chunk.mean(0)
-        deviation = chunk - mean
-        scatter = deviation.T @ deviation
-        if self.n == 0:
-            self.n, self.mean, self._scatter = len(chunk), mean, scatter
-            return self
-        total = self.n + len(chunk)
-        shift = mean - self.mean
-        self._scatter += scatter
-        self._scatter.addr_(shift, shift, alpha=self.n * len(chunk) / total)
-        self.mean = self.mean + shift * len(chunk) / total
-        self.n = total
+        if not bool(features.amax().isfinite() & features.amin().isfinite()):
+            raise ValueError("features hold NaN or infinity")
+        for part in features.detach().cpu().split(ROWS):
+            self._merge(part)
         return self
+
+    def _merge(self, part: Tensor) -> None:
+        from scipy.linalg import blas
+
+        n, d = part.shape
+        mean = part.mean(0, dtype=torch.float64)
+        if self.mean is None:
+            self.mean, self._scatter = torch.zeros_like(mean), np.zeros((d, d), order="F")
+        shift, total = mean - self.mean, self.n + n
+        # The difference of the means is one more row, so that one product does it all. A symmetric one: half the work.
+        rows = torch.empty(n + 1, d, dtype=torch.float64)
+        torch.sub(part, mean, out=rows[:n])
+        rows[n] = (self.n * n / total) ** 0.5 * shift
+        self._scatter = blas.dsyrk(1.0, rows.T.numpy(), beta=1.0, c=self._scatter, overwrite_c=True)
+        self.mean += n / total * shift
+        self.n = total
 
     @property
     def cov(self) -> Tensor:
@@ -99,7 +124,8 @@ class FeatureStatistics:
                 "and a Fréchet distance from it is mostly bias",
                 stacklevel=2,
             )
-        return self._scatter / (self.n - 1)
+        upper = torch.from_numpy(self._scatter).triu() / (self.n - 1)
+        return upper + upper.triu(1).T
 
 
 def save_statistics(path: Path, statistics: FeatureStatistics, card: dict) -> dict:
@@ -122,7 +148,7 @@ def load_statistics(path: Path) -> tuple[Tensor, Tensor, dict]:
 def fid(
     real: Tensor | str,
     fake: Tensor,
-    features: str | Callable[[Tensor], Tensor] | None = "lenet",
+    features: Features = "lenet",
     *,
     split: str = "test",
     seed: int | None = None,
@@ -132,60 +158,125 @@ def fid(
     Args:
         real: images `(N, C, H, W)` in [0, 1]; or the name of stored statistics of a real test set, such as "mnist".
         fake: generated images.
-        features: "lenet" (28x28 grey), "inception" (where its weights are), a function from images to `(N, d)`, or None
-            if `real` and `fake` are features already.
+        features: "lenet" (28x28), "inception" (where its weights are), a function from images to `(N, d)`, or None if
+            `real` and `fake` are features already.
         split, seed: where the real images come from and the seed of the generated ones, for the card.
 
     Returns:
-        The value with an interval of +- 1.96 bootstrap deviations (up to 256 features) and its card. It is biased
-        upwards by about d^2 / 2n: values with different N do not compare.
+        The value with its card, and an interval for the chance in both samples: +- 1.96 deviations to first order
+        (`_variance`). The interval does not hold the bias, about d^2 / 2N upwards: values with different N do not compare.
 
     Raises:
-        ValueError: images of the wrong kind, or fewer than two.
+        ValueError: images of the wrong kind, features of different sizes, NaN, or fewer than two images.
     """
-    network, name, weights = _network(features)
-    fake_features = network(fake).double()
+    space = feature_space(features)
+    y = space(fake).double()
+    moments_y = _moments(y)
     if isinstance(real, str):
-        mean, cov, stored = load_statistics(
-            checkpoints.PRETRAINED / "reference" / f"{real}_{name}.safetensors"
-        )
-        if stored["weights"] != weights:
+        mean, cov, stored = load_statistics(reference_path(real, space.name))
+        if stored["weights"] != space.weights:
             raise ValueError(
-                f"the stored statistics of {real} come from other {name} weights: compute them anew"
+                f"the stored statistics of {real} come from other {space.name} weights: compute them anew"
             )
-        n_real, real_features = stored["n"], None
+        x, moments_x, n_real = None, (mean, cov), stored["n"]
     else:
-        real_features = network(real).double()
-        n_real = len(real_features)
-        mean, cov = _moments(real_features)
-    value = frechet_distance(mean, cov, *_moments(fake_features))
+        x = space(real).double()
+        moments_x, n_real = _moments(x), len(x)
+    if moments_x[0].shape != moments_y[0].shape:
+        sizes = len(moments_x[0]), len(moments_y[0])
+        raise ValueError(
+            f"real features have {sizes[0]} numbers, generated ones {sizes[1]}: compare like with like"
+        )
+    value = frechet_distance(*moments_x, *moments_y)
+    variance = _variance(y, *moments_y, *moments_x)
+    if x is not None:
+        variance += _variance(x, *moments_x, *moments_y)
+    half = 1.96 * variance**0.5
     card = {
-        "features": name,
-        "weights": weights,
-        "resize": "299 bilinear" if name == "inception" else "none",
+        **space.card,
         "n_real": n_real,
-        "n_fake": len(fake_features),
+        "n_fake": len(y),
         "split": split,
         "dtype": "float64",
         "seed": seed,
         "version": course_lib.__version__,
     }
-    interval = None
-    if fake_features.shape[1] <= BOOTSTRAP_FEATURES:
-        deviation = _bootstrap_deviation(real_features, fake_features, mean, cov)
-        interval = (value - 1.96 * deviation, value + 1.96 * deviation)
-    return Metric("fid", value, card, interval)
+    return Metric("fid", value, card, (value - half, value + half))
 
 
-def _network(features) -> tuple[Callable[[Tensor], Tensor], str, str]:
-    if features is None:
-        return (lambda x: x), "given", ""
-    if callable(features):
-        return features, getattr(features, "__name__", "function"), ""
-    if features not in ("lenet", "inception"):
-        raise ValueError(f"unknown features {features!r}: expected 'lenet', 'inception', a function, or None")
-    network = getattr(feature_networks, f"{features}_features")
-    return network, features, feature_networks.weights_hash(features)
+def fid_curve(
+    real: Tensor,
+    fake: Tensor,
+    features: Features = "lenet",
+    *,
+    sizes: Sequence[int] | None = None,
+    draws: int = 8,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """FID of N real against N generated images for several N, each the mean over random subsets.
+
+    Args:
+        sizes: the N; if left out, a quarter, a third, half, two thirds and all of the images (of the smaller set).
+        draws: pairs of subsets for each N.
+
+    Returns:
+        `(len(sizes),)` N and `(len(sizes),)` distances.
+
+    Raises:
+        ValueError: an N that is not from 2 to the number of images; what `fid` refuses.
+    """
+    space = feature_space(features)
+    sets = space(real), space(fake)
+    most = min(map(len, sets))
+    sizes = list(sizes or (int(most / part) for part in (4, 3, 2, 1.5, 1)))
+    if not all(2 <= n <= most for n in sizes):
+        raise ValueError(
+            f"subsets have from 2 to {most} images, as many as both sets hold; got sizes {sizes}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(n: int) -> float:
+        subsets = (x[torch.randperm(len(x), generator=generator)[:n]] for x in sets)
+        return frechet_distance(*(moment for subset in subsets for moment in _moments(subset)))
+
+    values = [sum(draw(n) for _ in range(draws)) / draws for n in sizes]
+    return torch.tensor(sizes), torch.tensor(values, dtype=torch.float64)
+
+
+def fid_infinity(
+    real: Tensor,
+    fake: Tensor,
+    features: Features = "lenet",
+    *,
+    sizes: Sequence[int] | None = None,
+    draws: int = 8,
+    split: str = "test",
+    seed: int = 0,
+) -> Metric:
+    """FID without the bias of finite samples: the intercept a of the line a + b/N through the points of `fid_curve`.
+
+    Both sets shrink together, so the bias of the real images goes too (in the paper only the generated ones do).
+
+    Args:
+        sizes, draws: as for `fid_curve`; at least two sizes.
+
+    Returns:
+        The intercept, which may fall below 0, with the interval of `fid`: the chance in the images is the same.
+
+    Implements: evaluation-fid-infinity
+    Source: Chong & Forsyth 2020.
+    """
+    space = feature_space(features)
+    x, y = space(real), space(fake)
+    n, values = fid_curve(x, y, None, sizes=sizes, draws=draws, seed=seed)
+    if len(n.unique()) < 2:
+        raise ValueError(f"a line needs two sizes that differ; got {n.tolist()}")
+    design = torch.stack([torch.ones(len(n)), 1 / n], dim=1).double()
+    value = torch.linalg.lstsq(design, values.unsqueeze(1)).solution[0].item()
+    all_images = fid(x, y, space.extracted(), split=split, seed=seed)
+    half = (all_images.interval[1] - all_images.interval[0]) / 2
+    card = {**all_images.card, "sizes": n.tolist(), "draws": draws}
+    return Metric("fid_infinity", value, card, (value - half, value + half))
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,17 +284,21 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return statistics.mean, statistics.cov
 
 
-def _resampled(features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return _moments(features[torch.randint(len(features), (len(features),), generator=generator)])
+def _variance(x: Tensor, mean: Tensor, cov: Tensor, other_mean: Tensor, other_cov: Tensor) -> float:
+    """Variance that the sample x brings into its Fréchet distance from another one, to first order (the delta method).
 
+    With more or less of a point x, the distance moves by 2 (mu - mu') . u + u^T (1 - T) u up to a constant, u = x - mu,
+    where T is the linear map that carries the sample's Gaussian to the other one.
 
-def _bootstrap_deviation(real: Tensor | None, fake: Tensor, mean: Tensor, cov: Tensor) -> float:
-    """Standard deviation of the distance over resamples of the images (stored statistics stay as they are)."""
-    generator = torch.Generator().manual_seed(0)
-
-    def values() -> Iterable[float]:
-        for _ in range(BOOTSTRAP):
-            moments = (mean, cov) if real is None else _resampled(real, generator)
-            yield frechet_distance(*moments, *_resampled(fake, generator))
-
-    return float(torch.tensor(list(values()), dtype=torch.float64).std())
+    Implements: evaluation-fid-interval
+    """
+    values, vectors = torch.linalg.eigh(other_cov)
+    half = vectors * values.clamp(min=0).sqrt()  # other_cov = half half^T
+    values, vectors = torch.linalg.eigh(half.T @ cov @ half)
+    scale = (
+        torch.where(values > 1e-12 * values[-1], values, torch.inf) ** -0.25
+    )  # a flat direction moves nothing
+    u = x - mean
+    carried = u @ (half @ vectors * scale)  # |carried|^2 = u^T T u
+    influence = 2 * u @ (mean - other_mean) + u.square().sum(1) - carried.square().sum(1)
+    return (influence.var() / len(x)).item()

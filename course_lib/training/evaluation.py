@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import course_lib
-from course_lib.metrics import Metric, fid
+from course_lib.data import toy2d
+from course_lib.metrics import Metric, bits_per_dim, dequantize, evaluate_samples
 from course_lib.training.launch import load_data
 
 IWAE_SAMPLES = 500  # importance samples of the test likelihood's bound
@@ -16,58 +17,73 @@ IWAE_SAMPLES = 500  # importance samples of the test likelihood's bound
 def evaluate(
     model: nn.Module, card: dict, *, n: int = 10_000, seed: int = 0, root: str | Path | None = None
 ) -> dict[str, Metric]:
-    """FID, and the likelihood or its bounds where the family has them, on the test set of the card's data.
+    """Measure a model's samples, and the likelihood or its bounds where the family has them, on the test set of its data.
 
     Args:
         model: in eval mode, as `course_lib.load` gives it.
         card: its card: names data and data options.
-        n: samples to draw and test images to use.
+        n: samples to draw and test data to use.
         seed: of samples and of Monte Carlo draws.
         root: data folder.
 
     Returns:
-        name -> Metric: "fid" for 28x28 grey images; "accuracy" in per cent; "log_likelihood", "elbo", "iwae" in nats
-        an image.
+        name -> Metric: what `evaluate_samples` says of samples of 28x28 images (LeNet features) or of points; "accuracy" in
+        per cent; "log_likelihood", "elbo", "iwae" in nats, and "bits_per_dim" of dequantised images. Samples are compared
+        with grey images, even if the model learned binarised ones.
     """
-    options = {key: value for key, value in card["recipe"]["data_options"].items() if key != "n"}
-    test = load_data(card["data"], "test", root, **options)
-    x = (test if isinstance(test, Tensor) else test.x)[:n]
+    options = dict(card["recipe"]["data_options"])
+    grey = {key: value for key, value in options.items() if key != "binary"}
+
+    def load(split: str, options: dict) -> tuple[Tensor, Tensor | None]:
+        data = load_data(card["data"], split, root, **options)
+        return (data, None) if isinstance(data, Tensor) else (data.x, data.y)
+
+    def test(options: dict) -> tuple[Tensor, Tensor | None]:
+        x, y = load("test", {key: value for key, value in options.items() if key != "n"})
+        return x[:n], y if y is None else y[:n]
+
+    x, y = test(options)
     generator = torch.Generator().manual_seed(seed)
-    protocol = {
-        "data": card["data"],
-        **options,
-        "split": "test",
-        "seed": seed,
-        "version": course_lib.__version__,
-    }
     metrics = {}
-    if hasattr(model, "sample") and x.shape[1:] == (1, 28, 28):
-        fake = torch.cat([model.sample(len(part), generator=generator) for part in x.split(1000)])
-        grey = load_data(card["data"], "test", root, **{k: v for k, v in options.items() if k != "binary"}).x[
-            :n
-        ]
-        metrics["fid"] = fid(grey, fake.clamp(0, 1), seed=seed)
-    if hasattr(model, "accuracy"):
-        metrics["accuracy"] = Metric(
-            "accuracy", 100 * model.accuracy(x, test.y[:n]), {**protocol, "n": len(x)}, unit="%"
+    if hasattr(model, "sample") and (x.ndim == 2 or x.shape[2:] == (28, 28)):
+        fake = torch.cat([model.sample(len(part), generator=generator).detach() for part in x.split(1000)])
+        metrics = evaluate_samples(
+            fake if x.ndim == 2 else fake.clamp(0, 1),
+            test(grey)[0],
+            train=load("train", grey)[0],
+            features=None if x.ndim == 2 else "lenet",
+            modes=_modes(card["data"], grey),
+            data=card["data"],
+            seed=seed,
         )
+    protocol = {"data": card["data"], **{key: value for key, value in options.items() if key != "n"}}
+    protocol |= {"split": "test", "seed": seed, "version": course_lib.__version__, "n": len(x)}
+    if hasattr(model, "accuracy"):
+        metrics["accuracy"] = Metric("accuracy", 100 * model.accuracy(x, y), protocol, unit="%")
     if hasattr(model, "log_prob"):
-        metrics["log_likelihood"] = _mean("log_likelihood", _over(model.log_prob, x), protocol)
+        metrics["log_likelihood"] = Metric.mean("log_likelihood", _over(model.log_prob, x), protocol, "nats")
+        if x.ndim == 4 and not options.get("binary"):
+            log_prob = _over(lambda part: model.log_prob(dequantize(part, generator=generator)), x)
+            values = bits_per_dim(log_prob, x[0].numel())
+            metrics["bits_per_dim"] = Metric.mean("bits_per_dim", values, protocol, "bits/dim")
     if hasattr(model, "elbo"):
         values = _over(lambda part: model.elbo(part, generator=generator), x)
-        metrics["elbo"] = _mean("elbo", values, protocol)
+        metrics["elbo"] = Metric.mean("elbo", values, protocol, "nats")
     if hasattr(model, "iwae"):
         values = _over(lambda part: model.iwae(part, IWAE_SAMPLES, generator=generator), x, batch=20)
-        metrics["iwae"] = _mean("iwae", values, {**protocol, "importance_samples": IWAE_SAMPLES})
+        samples = {"importance_samples": IWAE_SAMPLES}
+        metrics["iwae"] = Metric.mean("iwae", values, {**protocol, **samples}, "nats")
     return metrics
+
+
+def _modes(name: str, options: dict):
+    """The `modes` of `evaluate_samples` for data whose modes are known."""
+    if options.get("stack"):
+        return name
+    centres = getattr(getattr(toy2d, name, None), "modes", None)
+    return None if centres is None else (lambda points: torch.cdist(points, centres).argmin(1), len(centres))
 
 
 @torch.no_grad()
 def _over(function, x: Tensor, batch: int = 500) -> Tensor:
     return torch.cat([function(part) for part in tqdm(x.split(batch), desc="evaluate", mininterval=2.0)])
-
-
-def _mean(name: str, values: Tensor, card: dict) -> Metric:
-    """Mean over test images with its 95 % interval."""
-    mean, error = values.double().mean().item(), values.double().std().item() / len(values) ** 0.5
-    return Metric(name, mean, {**card, "n": len(values)}, (mean - 1.96 * error, mean + 1.96 * error), "nats")

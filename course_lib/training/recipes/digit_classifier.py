@@ -1,6 +1,18 @@
-"""The classifier behind `features="lenet"`."""
+"""The classifiers behind `features="lenet"` (MNIST) and behind the modes of stacked digits (MNIST, glyphs)."""
 
 from course_lib.training.recipe import Recipe
+
+LAPTOP = {
+    "family": "digit_classifier",
+    "tier": "laptop",
+    "steps": 6_000,
+    "batch_size": 128,
+    "schedule": "cosine",
+    "lr": 3e-3,
+    "warmup": 200,
+    "optimizer": "adamw",
+    "optimizer_options": {"weight_decay": 0.02},
+}
 
 RECIPES = [
     Recipe(
@@ -13,16 +25,6 @@ RECIPES = [
         schedule="cosine",
         lr=3e-3,
     ),
-    Recipe(
-        family="digit_classifier",
-        data="mnist",
-        tier="laptop",
-        steps=6_000,
-        batch_size=128,
-        schedule="cosine",
-        lr=3e-3,
-        warmup=200,
-        optimizer="adamw",
-        optimizer_options={"weight_decay": 0.02},
-    ),
+    Recipe(data="glyphs", **LAPTOP, data_options={"n": 60_000}),
+    Recipe(data="mnist", **LAPTOP),
 ]
