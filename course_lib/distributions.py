@@ -100,6 +100,15 @@ def gaussian_kl(
     return 0.5 * (ratio.exp() + (mu - mu_0) ** 2 * torch.exp(-log_var_0) - 1 - ratio).sum(-1)
 
 
+def matrix_root(cov: Tensor) -> Tensor:
+    """A matrix R with R R^T = `cov` `(d, d)`: Cholesky's, or where `cov` is singular, one from its eigenvectors."""
+    root, failed = torch.linalg.cholesky_ex(cov)  # a fortieth of the price of eigenvectors
+    if not failed.any():
+        return root
+    values, vectors = torch.linalg.eigh(cov)
+    return vectors * values.clamp(min=0).sqrt()
+
+
 def gaussian_w2(mu_a: Tensor, cov_a: Tensor, mu_b: Tensor, cov_b: Tensor) -> Tensor:
     """Squared 2-Wasserstein distance between N(mu_a, cov_a) and N(mu_b, cov_b).
 
@@ -119,10 +128,7 @@ def gaussian_w2(mu_a: Tensor, cov_a: Tensor, mu_b: Tensor, cov_b: Tensor) -> Ten
     """
     _check_moments(mu_a, cov_a, mu_b, cov_b)
     # A = root root^T, by a factor that costs a fortieth of the eigenvectors.
-    root, failed = torch.linalg.cholesky_ex(cov_a)
-    if failed.any():  # A is singular
-        values, vectors = torch.linalg.eigh(cov_a)
-        root = vectors * values.clamp(min=0).sqrt()
+    root = matrix_root(cov_a)
     # A^(1/2) B A^(1/2) has the eigenvalues of root^T B root.
     cross = torch.linalg.eigvalsh(root.T @ cov_b @ root).clamp(min=0).sqrt().sum()
     return ((mu_a - mu_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross).clamp(min=0)

@@ -84,12 +84,13 @@ def test_statistics_in_chunks_are_numpys(generator):
 
 def test_statistics_hold_no_more_than_the_rows_they_centre(generator, monkeypatch):
     """One large chunk and the smallest pieces give the same: what stands in memory is up to ROWS, not to the caller."""
+    assert frechet_module.ROWS * 2048 * 8 < 20e6  # bytes
     x = gaussian(300, 8, generator)
     whole = FeatureStatistics().update(x)
     monkeypatch.setattr(frechet_module, "ROWS", 7)
+    monkeypatch.setattr(frechet_module, "BLOCK", 3)
     pieces = FeatureStatistics().update(x)
     torch.testing.assert_close(pieces.cov, whole.cov, rtol=1e-12, atol=1e-14)
-    assert frechet_module.ROWS * 2048 * 8 < 1e6
     assert torch.equal(whole.cov, whole.cov.T)
 
 
@@ -244,6 +245,10 @@ def test_kid_refuses_what_it_cannot_measure(generator):
         kid(x, torch.randn(50, 5), features=None, subset_size=50)
     with pytest.raises(ValueError, match="NaN"):
         kid(x, torch.full((50, 4), torch.nan), features=None, subset_size=50)
+    with pytest.raises(ValueError, match="uint8"):
+        kid(x, torch.zeros(50, 4, dtype=torch.uint8), features=None, subset_size=50)
+    with pytest.raises(ValueError, match="n > 0"):
+        kid(x[:0], x, features=None)
     assert kid(x, x + 1, features=None, subset_size=50).interval is None
 
 

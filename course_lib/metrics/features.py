@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import course_lib
 from course_lib import checkpoints
 from course_lib.nn import LeNet
 
@@ -124,7 +125,13 @@ class FeatureSpace:
 
     @property
     def card(self) -> dict[str, Any]:
+        """The network's entries in a card."""
         return {"features": self.name, "weights": self.weights, "resize": self.resize}
+
+    def protocol(self, n_real: int, n_fake: int, split: str, seed: int | None) -> dict[str, Any]:
+        """The card of a comparison of so many real and generated images in this space."""
+        numbers = {"n_real": n_real, "n_fake": n_fake, "split": split, "dtype": "float64", "seed": seed}
+        return {**self.card, **numbers, "version": course_lib.__version__}
 
 
 Features = str | Callable[[Tensor], Tensor] | FeatureSpace | None  # what a metric takes as `features`

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-import course_lib
 from course_lib.metrics.card import Metric
 from course_lib.metrics.features import Features, feature_space
 from course_lib.metrics.mmd import mmd2
+from course_lib.metrics.pairwise import check_points
 
 
 def kid(
@@ -44,7 +44,8 @@ def kid(
     Implements: evaluation-kid
     """
     space = feature_space(features)
-    x, y = space(real).double(), space(fake).double()
+    x, y = space(real), space(fake)
+    check_points(x, y)
     n = min(len(x), len(y))
     if not 2 <= subset_size <= n or subsets < 1:
         raise ValueError(
@@ -52,22 +53,12 @@ def kid(
             f"expected at least one subset, of 2 to {n} images"
         )
     draws = draw_subsets(len(x), len(y), subsets, subset_size, seed)
-    values = torch.stack([mmd2(x[rows], y[columns], kernel="cubic") for rows, columns in draws])
+    values = torch.stack([mmd2(x[i].double(), y[j].double(), kernel="cubic") for i, j in draws])
     value, interval = values.mean().item(), None
     if subset_size < n and subsets > 1:
         half = 1.96 * values.std().item() * (subset_size / (n - subset_size) + 1 / subsets) ** 0.5
         interval = (value - half, value + half)
-    card = {
-        **space.card,
-        "n_real": len(x),
-        "n_fake": len(y),
-        "split": split,
-        "subsets": subsets,
-        "subset_size": subset_size,
-        "dtype": "float64",
-        "seed": seed,
-        "version": course_lib.__version__,
-    }
+    card = {**space.protocol(len(x), len(y), split, seed), "subsets": subsets, "subset_size": subset_size}
     return Metric("kid", value, card, interval)
 
 

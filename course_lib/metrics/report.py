@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import course_lib
 from course_lib.metrics.card import DRAW, Metric, value_text
 from course_lib.metrics.features import Features, digit_classifier, feature_space
 from course_lib.metrics.frechet import fid
@@ -75,15 +74,7 @@ def evaluate_samples(
     space = feature_space(features)
     x, y = space(real), space(fake)
     given = space.extracted()
-    core: dict[str, Any] = {
-        "data": data,
-        **space.card,
-        "n_real": len(x),
-        "n_fake": len(y),
-        "split": split,
-        "seed": seed,
-        "version": course_lib.__version__,
-    }
+    core = {"data": data, **space.protocol(len(x), len(y), split, seed)}
     subset = min(KID_SIZE, len(x) // 2, len(y) // 2)
     metrics = [
         fid(x, y, given, split=split, seed=seed),
