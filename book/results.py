@@ -8,6 +8,20 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+# Metrics of samples, side by side in one table; every other metric, and one with a published neighbour, has a row of its own.
+SAMPLES = {
+    "fid": "FID",
+    "kid": "KID",
+    "precision": "Precision",
+    "recall": "Recall",
+    "density": "Density",
+    "coverage": "Coverage",
+    "f8": "F8",
+    "f1/8": "F1/8",
+    "sharpness": "Sharpness",
+    "copies": "Copies",
+}
+
 
 def page(folder: Path) -> str:
     """The tables as MyST text: measured checkpoints, how they were trained, recorded experiments.
@@ -18,11 +32,16 @@ def page(folder: Path) -> str:
     cards = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
     models = [card for card in cards if "family" in card]
     runs = [card for card in cards if "command" in card]
-    floors = (
-        (card["data"], card["features"], f"{card['n']:,}", ours(card["floor"]))
+    floors = [
+        ("*real training images*", card["data"], *sample_cells(card["floor"]))
         for card in cards
         if "floor" in card
-    )
+    ]
+    samples = [
+        (code(card["name"]), card["data"], *sample_cells(card["metrics"]))
+        for card in models
+        if SAMPLES.keys() & card["metrics"].keys()
+    ]
     measured = [row for card in models for row in metric_rows(card)]
     reasons = [
         f"- {code(card['name'])}, {name}: {p['why']}." for card in models for name, p in neighbours(card)
@@ -46,8 +65,8 @@ def page(folder: Path) -> str:
         [
             *table(("Checkpoint", "Data", "Metric", "Ours", "Published"), measured),
             *reasons,
-            "### Real against real\n",
-            *table(("Data", "Features", "Images each", "FID of training against test images"), floors),
+            "### Samples\n",
+            *table(("Samples", "Data", *SAMPLES.values()), sorted(floors + samples, key=lambda row: row[1])),
             "### How they were trained\n",
             *table(("Checkpoint", "Tier", "Steps", "Parameters", "Seconds", "Machine"), trained),
             "### Recorded experiments\n",
@@ -56,10 +75,17 @@ def page(folder: Path) -> str:
     )
 
 
+def sample_cells(metrics: Mapping[str, Mapping]) -> Iterable[str]:
+    """The metrics of samples with their intervals, "" for one that is not there."""
+    return (ours(metrics[name]) if name in metrics else "" for name in SAMPLES)
+
+
 def metric_rows(card: Mapping) -> Iterable[tuple]:
-    """One row for each metric of a checkpoint, with its published neighbour."""
+    """One row for each other metric of a checkpoint, with its published neighbour."""
     for name, metric in card.get("metrics", {}).items():
         published = dict(neighbours(card)).get(name, {})
+        if name in SAMPLES and not published:
+            continue
         theirs = f"{published['value']} {{cite}}`{published['source']}`" if published else ""
         unit = f" ({metric['unit']})" if metric.get("unit") else ""
         yield code(card["name"]), data(card), name + unit, ours(metric), theirs
@@ -72,8 +98,9 @@ def neighbours(card: Mapping) -> list[tuple[str, Mapping]]:
 
 def ours(metric: Mapping) -> str:
     """A value with its 95 % interval."""
-    low, high = metric.get("interval") or (None, None)
-    return f"{metric['value']:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
+    from course_lib.metrics.card import value_text
+
+    return value_text(metric["value"], metric.get("interval"))
 
 
 def data(card: Mapping) -> str:

@@ -82,8 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a checkpoint and write the numbers into its card",
-        description="Measure the stored file (not the run that made it) on the test set: FID, and likelihood or its "
-        "bounds where the family has them. The numbers go into the checkpoint's card.",
+        description="Measure the stored file (not the run that made it) on the test set: distances, precision and recall "
+        "of its samples, copies of training images, and likelihood or its bounds where the family has them. The numbers "
+        "go into the checkpoint's card.",
     )
     evaluate.add_argument("checkpoint", help="a name in pretrained/, or the path of a .safetensors file")
     evaluate.add_argument("--n", type=int, default=10_000, help="samples and test images (default: 10,000)")
@@ -194,7 +195,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     card["metrics"] = {**card["metrics"], **{name: metric.to_json() for name, metric in metrics.items()}}
     checkpoints.write_json(path.with_suffix(".json"), {**card, "sha256": model.card["sha256"]})
     for name, metric in metrics.items():
-        print(f"{name:>12}: {metric}")
+        print(f"{name:>14}: {metric}")
     if arguments.publish:
         target = checkpoints.PRETRAINED / f"{arguments.publish}.safetensors"
         with checkpoints.atomic_path(target) as temporary:

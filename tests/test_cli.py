@@ -89,7 +89,7 @@ def test_evaluate_writes_numbers_with_their_protocol_into_the_card(tmp_path, cap
     assert main(["evaluate", str(out / "vae_glyphs"), "--n", "200"]) == 0
     after = json.loads((out / "vae_glyphs.json").read_text())
     assert after["sha256"] == before["sha256"]
-    assert set(after["metrics"]) >= {"fid", "elbo", "iwae"}
+    assert set(after["metrics"]) >= {"fid", "kid", "precision", "recall", "copies", "elbo", "iwae"}
     assert after["metrics"]["fid"]["card"]["n_fake"] == 200
     assert after["metrics"]["iwae"]["value"] > after["metrics"]["elbo"]["value"]
     assert "nats" in capsys.readouterr().out

@@ -69,6 +69,7 @@ def test_gaussian_kl_is_torchs_and_quadratures(generator):
     torch.testing.assert_close(ours.gaussian_kl(mu[0, :1], log_var[0, :1]), quadrature)
 
 
+@pytest.mark.equation("distances-gaussian-w2")
 @pytest.mark.parametrize("rank", [6, 3])
 def test_gaussian_w2_is_the_formula_with_a_matrix_square_root(rank, generator):
     a, b = (torch.randn(6, rank, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -87,6 +88,7 @@ def _psd_root(matrix):
     return vectors @ np.diag(np.sqrt(np.clip(values, 0, None))) @ vectors.T
 
 
+@pytest.mark.equation("distances-gaussian-w2")
 def test_gaussian_w2_of_commuting_covariances_is_the_sum_over_axes():
     a, b = torch.tensor([1.0, 4.0]).double(), torch.tensor([9.0, 0.25]).double()
     mean = torch.zeros(2).double()
@@ -94,3 +96,97 @@ def test_gaussian_w2_of_commuting_covariances_is_the_sum_over_axes():
     assert value.item() == pytest.approx(2 + ((a.sqrt() - b.sqrt()) ** 2).sum().item(), rel=1e-12)
     with pytest.raises(ValueError, match="two covariances"):
         ours.gaussian_w2(mean, a, mean, b)
+
+
+def gaussians(d=3, seed=0):
+    """Mean and covariance of two Gaussians, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    mu_a, mu_b = torch.randn(2, d, generator=generator, dtype=torch.float64)
+    a, b = torch.randn(2, d, d, generator=generator, dtype=torch.float64)
+    return mu_a, a @ a.T + 0.1 * torch.eye(d), mu_b, b @ b.T + 0.1 * torch.eye(d)
+
+
+@pytest.mark.equation("distances-gaussian-kl")
+def test_full_gaussian_kl_is_torchs():
+    mu_a, cov_a, mu_b, cov_b = gaussians()
+    peer = D.kl_divergence(D.MultivariateNormal(mu_a, cov_a), D.MultivariateNormal(mu_b, cov_b))
+    torch.testing.assert_close(ours.gaussian_kl_full(mu_a, cov_a, mu_b, cov_b), peer, rtol=1e-12, atol=0)
+    assert ours.gaussian_kl_full(mu_a, cov_a, mu_a, cov_a).item() == pytest.approx(0, abs=1e-12)
+    variances = cov_a.diagonal(), cov_b.diagonal()
+    diagonal = ours.gaussian_kl(mu_a, variances[0].log(), mu_b, variances[1].log())
+    torch.testing.assert_close(
+        ours.gaussian_kl_full(mu_a, variances[0].diag(), mu_b, variances[1].diag()), diagonal
+    )
+    with pytest.raises(ValueError, match="not positive definite"):
+        ours.gaussian_kl_full(mu_a, cov_a, mu_b, torch.zeros_like(cov_b))
+    with pytest.raises(ValueError, match="two covariances"):
+        ours.gaussian_kl_full(mu_a, cov_a, mu_b[:2], cov_b)
+
+
+@pytest.mark.equation("distances-gaussian-w1")
+@pytest.mark.parametrize(("m", "s"), [(0.7, 1.5), (0.0, 0.5), (2.0, 0.0), (-3.0, 1e-3), (0.0, 0.0)])
+def test_gaussian_w1_is_the_area_between_the_cdfs(m, s):
+    mu_a, sigma_a, mu_b, sigma_b = (torch.tensor(v, dtype=torch.float64) for v in (m, 0.4 + s, 0.0, 0.4))
+    x = torch.linspace(-20, 20, 400_001, dtype=torch.float64)
+    area = torch.trapezoid((D.Normal(mu_a, sigma_a).cdf(x) - D.Normal(mu_b, sigma_b).cdf(x)).abs(), x)
+    value = ours.gaussian_w1(mu_a, sigma_a, mu_b, sigma_b)
+    assert value.item() == pytest.approx(area.item(), abs=1e-7)
+    swapped = ours.gaussian_w1(mu_b, sigma_b, mu_a, sigma_a)
+    torch.testing.assert_close(swapped, value)
+
+
+def test_gaussian_w1_is_elementwise_and_checks_its_deviations():
+    mu, sigma = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0])
+    values = ours.gaussian_w1(mu, sigma.requires_grad_(), torch.zeros(2), torch.tensor(1.0))
+    torch.testing.assert_close(values, torch.tensor([0.0, 1.0]))
+    values.sum().backward()
+    assert sigma.grad.isfinite().all()
+    with pytest.raises(ValueError, match="at least 0"):
+        ours.gaussian_w1(mu, -sigma, mu, sigma)
+
+
+@pytest.mark.equation("distances-mmd-gaussian")
+def test_gaussian_mmd_is_quadrature_in_the_plane():
+    """Kernel means as sums over a grid of the density of x - y, itself a Gaussian by torch.distributions."""
+    mu_a, cov_a, mu_b, cov_b = gaussians(d=2)
+    axis = torch.linspace(-16, 16, 801, dtype=torch.float64)
+    difference = torch.cartesian_prod(axis, axis)
+    cell = (axis[1] - axis[0]) ** 2
+
+    def kernel_mean(mean, cov, scale):
+        density = D.MultivariateNormal(mean, cov).log_prob(difference).exp()
+        return (density * torch.exp(-difference.square().sum(1) / scale)).sum() * cell
+
+    scales = torch.tensor([0.5, 4.0]).double()
+    quadrature = torch.stack(
+        [
+            kernel_mean(0 * mu_a, 2 * cov_a, c)
+            + kernel_mean(0 * mu_a, 2 * cov_b, c)
+            - 2 * kernel_mean(mu_a - mu_b, cov_a + cov_b, c)
+            for c in scales
+        ]
+    )
+    values = ours.gaussian_mmd2(mu_a, cov_a, mu_b, cov_b, scales)
+    torch.testing.assert_close(values, quadrature, rtol=1e-9, atol=1e-12)
+    assert ours.gaussian_mmd2(mu_a, cov_a, mu_b, cov_b, 4.0).item() == pytest.approx(values[1].item())
+    assert ours.gaussian_mmd2(mu_a, cov_a, mu_a, cov_a, 1.0).item() == pytest.approx(0, abs=1e-14)
+
+
+@pytest.mark.equation("distances-mmd-gaussian")
+def test_gaussian_mmd_is_monte_carlos_within_its_error(generator):
+    mu_a, cov_a, mu_b, cov_b = gaussians()
+    n, scale = 200_000, 3.0
+
+    def kernels(moments, others):
+        points = [
+            mean + torch.randn(n, 3, generator=generator, dtype=torch.float64) @ torch.linalg.cholesky(cov).T
+            for mean, cov in (moments, others)
+        ]
+        return torch.exp(-(points[0] - points[1]).square().sum(1) / scale)
+
+    a, b = (mu_a, cov_a), (mu_b, cov_b)
+    values = kernels(a, a) + kernels(b, b) - 2 * kernels(a, b)
+    error = values.std() / n**0.5
+    assert abs(values.mean() - ours.gaussian_mmd2(*a, *b, scale)) < 3 * error
+    with pytest.raises(ValueError, match="must be positive"):
+        ours.gaussian_mmd2(*a, *b, 0.0)

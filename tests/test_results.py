@@ -28,5 +28,27 @@ def test_tables_hold_what_the_cards_say(tmp_path):
     assert "None yet." in page  # no experiment was recorded
 
 
+def test_samples_stand_side_by_side_with_their_floor(tmp_path):
+    def metrics(shift):
+        values = {"fid": 3.0, "recall": 0.5, "accuracy": 99.0}
+        return {name: Metric(name, value + shift, {}).to_json() for name, value in values.items()}
+
+    neighbour = {"fid": {"value": 28.2, "source": "xiao2019", "why": "other features"}}
+    model = {"name": "vae_mnist", "family": "vae", "data": "mnist", "tier": "smoke", "metrics": metrics(0.25)}
+    checkpoints.write_json(tmp_path / "vae_mnist.json", {**model, "published": neighbour})
+    checkpoints.write_json(tmp_path / "reference.json", {"data": "mnist", "floor": metrics(0)})
+    page = results.page(tmp_path)
+    samples = page.split("### Samples")[1]
+    columns = "| Samples | Data | FID | KID | Precision | Recall | Density | Coverage | F8 | F1/8 | Sharpness | Copies |"
+    assert columns in samples
+    real, fake = (line for line in samples.splitlines() if "| mnist |" in line)
+    assert real == "| *real training images* | mnist | 3.00 |  |  | 0.500 |  |  |  |  |  |  |"
+    assert fake == "| `vae_mnist` | mnist | 3.25 |  |  | 0.750 |  |  |  |  |  |  |"
+    measured = page.split("### Samples")[0]
+    assert "| `vae_mnist` | mnist | fid | 3.25 | 28.2 {cite}`xiao2019` |" in measured
+    assert "| `vae_mnist` | mnist | accuracy | 99.25 |  |" in measured
+    assert "recall" not in measured
+
+
 def test_empty_folder_gives_a_page_without_tables(tmp_path):
     assert "|" not in results.page(tmp_path)

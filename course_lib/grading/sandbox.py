@@ -169,7 +169,13 @@ def execute(notebook: NotebookNode, seed: int, limits: Limits | None = None, roo
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(judge / "share" / "kernels")]),
             connection_file=str(judge / "kernel.json"),
         )
-        client = NotebookClient(executed, km=manager, timeout=int(limits.cell_seconds), kernel_name="course")
+        client = NotebookClient(
+            executed,
+            km=manager,
+            timeout=int(limits.cell_seconds),
+            kernel_name="course",
+            coalesce_streams=True,  # under load a kernel sends a printed line in two pieces
+        )
         try:
             client.execute(env=environment | {"COURSE_CHECK_FULL": str(exact)}, stderr=subprocess.DEVNULL)
         except CellExecutionError as error:

@@ -61,6 +61,7 @@ def screened(x: Tensor, y: Tensor, dtype: torch.dtype | None = None) -> Iterator
     blocks = y.split(max(1, BLOCK // y.shape[1]))
     spread = torch.cat([(block.to(dtype) - centre).square().sum(1) for block in blocks])  # ||y - c||^2
     longest = max(block.to(dtype).square().sum(1).max() for block in blocks).sqrt()
+    blocks = blocks if y.dtype != dtype else (y,)  # nothing to convert: one product a chunk
     unit = torch.finfo(dtype).eps * (4 + y.shape[1] ** 0.5)
     height = max(1, CHUNK // len(y))
     for start in range(0, len(x), height):

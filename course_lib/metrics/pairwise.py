@@ -1,11 +1,9 @@
-"""Distances between all pairs of points, a chunk of rows at a time: no n x m matrix ever stands in memory."""
-
-from collections.abc import Iterator
+"""What the metrics that compare every point with every other share: the check of their inputs, and distances."""
 
 import torch
 from torch import Tensor
 
-CHUNK = 2**22  # entries of a chunk: 16 MB in float32
+CHUNK = 2**22  # distances held at a time: 16 MB in float32
 
 
 def check_points(x: Tensor, y: Tensor) -> None:
@@ -39,11 +37,3 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """
     products = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)  # ||y||^2 - 2 x.y
     return products.add(x.square().sum(1, keepdim=True)).clamp(min=0)
-
-
-def row_chunks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield (rows, squared distances of these rows of x to all of y), chunks of at most `CHUNK` entries."""
-    rows = max(1, CHUNK // len(y))
-    for start in range(0, len(x), rows):
-        chunk = slice(start, min(start + rows, len(x)))
-        yield chunk, squared_distances(x[chunk], y)

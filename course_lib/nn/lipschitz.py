@@ -20,8 +20,8 @@ class MaxMin(nn.Module):
 class LipschitzMLP(nn.Sequential):
     """Affine maps with orthogonal weights and sorting between them: |f(x) - f(y)| <= ||x - y|| for all weights.
 
-    All singular values of each affine map are 1 and each activation permutes, so the Jacobian's spectral norm is at most 1;
-    it falls below 1 only where a layer narrower than the one before drops part of the gradient's path.
+    All singular values of each affine map are 1 and each activation permutes, so the Jacobian's spectral norm is at most 1
+    (and 1 everywhere for a scalar output whose hidden layers are as wide as the input).
 
     Args:
         sizes: widths from input to output, for example `(2, 64, 64, 1)`; hidden widths even.

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from course_lib import checkpoints, data, models
-from course_lib.training.loop import Run, fit, processes
+from course_lib.training.loop import Run, TensorData, fit, processes
 from course_lib.training.recipe import Recipe
 
 
@@ -20,6 +20,7 @@ def load_data(
     binary: bool = False,
     stack: bool = False,
     edges: bool = False,
+    against: str | None = None,
     **options,
 ) -> Dataset | Tensor:
     """The data that a recipe names: an image set, or points of a two-dimensional toy.
@@ -29,7 +30,12 @@ def load_data(
         split, root, options: of `dataset`; a toy takes `n` and `seed`.
         binary: binarise once, by chance (`data.binarize`). stack: three images as colours (`data.stacked`).
         edges: outline and image as a pair (`data.edge_pairs`).
+        against: a second toy, as many points of it: labels are 1 for the first law and 0 for this one.
     """
+    if against is not None:
+        p = load_data(name, split, root, **options)
+        q = load_data(against, split, root, **{**options, "seed": options.get("seed", 0) + 1})
+        return TensorData(torch.cat([p, q]), (torch.arange(len(p) + len(q)) < len(p)).long())
     toy = getattr(data.toy2d, name, None)
     if isinstance(toy, data.toy2d.Toy):
         seed = 2 * options.get("seed", 0) + (split == "test")

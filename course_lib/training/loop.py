@@ -68,16 +68,17 @@ def processes() -> PartialState:
 
 
 class TensorData(Dataset):
-    """A tensor of points as a data set with label 0."""
+    """A tensor of points as a data set; label 0 where no labels are given."""
 
-    def __init__(self, x: Tensor):
+    def __init__(self, x: Tensor, y: Tensor | None = None):
         self.x = x
+        self.y = torch.zeros(len(x), dtype=torch.int64) if y is None else y
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        return self.x[indices], torch.zeros(len(indices), dtype=torch.int64)
+        return self.x[indices], self.y[indices]
 
 
 def derived_seed(*parts: object) -> int:

@@ -1,0 +1,12 @@
+# answer: critic_bound
+def critic_bound(kind, v_p, v_q):
+    """E_p[T] - E_q[f*(T)] in nats, a scalar: raw scores v_p (n,) on samples of p and v_q (m,) on samples of q.
+
+    kind is "kl" or "jsd".
+    """
+    if kind == "kl":
+        return v_q.mean() - torch.exp(v_p - 1).mean()
+    # 2 - e^(2 T) = 2 - 2 sigmoid(v) = 2 sigmoid(-v)
+    on_p = 0.5 * (math.log(2) + F.logsigmoid(v_q))
+    conjugate = -0.5 * (math.log(2) + F.logsigmoid(-v_p))
+    return on_p.mean() - conjugate.mean()

@@ -1,0 +1,7 @@
+# answer: w2_of_gaussians
+def w2_of_gaussians(mu_a, A, mu_b, B):
+    """The squared 2-Wasserstein distance, a scalar: means (D,), symmetric positive definite covariances (D, D)."""
+    root = A.sqrt()
+    # The trace of a root is the sum of the roots of the eigenvalues.
+    trace_of_root = torch.linalg.eigvalsh(root @ B @ root).sqrt().sum()
+    return (mu_a - mu_b).square().sum() + A.trace() + B.trace() - 2 * trace_of_root

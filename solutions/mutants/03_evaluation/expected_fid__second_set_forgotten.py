@@ -1,0 +1,6 @@
+# answer: expected_fid
+def expected_fid(covariance, n, m):
+    """Mean FID, to first order, between n and m features of one Gaussian: covariance (d, d), m may be math.inf."""
+    values = torch.linalg.eigvalsh(covariance)
+    pairs = values[:, None] * values / (values[:, None] + values)
+    return 1 / n * (2.5 * values.sum() + pairs.sum())

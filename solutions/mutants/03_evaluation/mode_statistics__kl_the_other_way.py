@@ -1,0 +1,10 @@
+# answer: mode_statistics
+def mode_statistics(modes, n_modes):
+    """Modes covered, KL(shares || uniform) in nats, and its floor.
+
+    modes (N,) int64 holds the mode of each image, a number from 0 to n_modes - 1.
+    """
+    counts = torch.bincount(modes, minlength=n_modes)
+    share = counts / len(modes)
+    kl = -(n_modes * share[share > 0]).log().sum() / n_modes
+    return (counts > 0).sum(), kl, (n_modes - 1) / (2 * len(modes))
