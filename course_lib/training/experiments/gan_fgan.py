@@ -69,7 +69,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
         "gan",
         "mixture",
         tier,
-        steps=300 if smoke else 1_000,
+        steps=200 if smoke else 1_000,
         batch_size=256,
         lr=3e-2,
         schedule="cosine",

@@ -11,7 +11,7 @@ SMOKE = {
     "tier": "smoke",
     "model": {"width": 16},
     "batch_size": 64,
-    "steps": 300,
+    "steps": 250,
     "lr": 1e-3,
     "optimizer_options": ADAM,
 }
@@ -51,7 +51,7 @@ def published(value: float) -> dict:
 
 
 RECIPES = [
-    Recipe(data="glyphs", **SMOKE, note="10 s"),
+    Recipe(data="glyphs", **SMOKE, note="9 s"),
     Recipe(
         family="gan",
         data="grid25",
