@@ -61,7 +61,6 @@ def generator_loss(fake: Tensor, objective: str = "non_saturating") -> Tensor:
     Implements: gan-saturating, gan-non-saturating, gan-logit-slopes, gan-fgan
     """
     fake = _wide(fake)
-    fake = _wide(fake)
     if objective in F_DIVERGENCES:
         divergence = F_DIVERGENCES[objective]
         return -divergence.conjugate(divergence.activation(fake)).mean()

@@ -32,13 +32,13 @@ LAPTOP = {
     "family": "wgan",
     "tier": "laptop",
     "model": {"width": 32, "n_critic": 2},
-    "steps": 3_000,
+    "steps": 6_000,
     "batch_size": 2 * 64,
     "lr": 1e-3,
     "groups": {"generator": {"lr": 3e-4}},
     "optimizer_options": ADAM,
     "schedule": "cosine",
-    "ema_decay": 0.995,
+    "ema_decay": 0.998,
     "precision": "bf16",
 }
 
