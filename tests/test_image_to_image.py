@@ -172,3 +172,8 @@ def test_what_is_refused():
         next(model.training_step(torch.zeros(2, 1, 28, 28)))
     with pytest.raises(ValueError, match="nothing to descend"):
         small(l1=0.0, adversarial=0.0)
+
+
+def test_likely_cause_names_what_holds_the_game():
+    assert "L1 above 5" in small(l1=5.0).likely_cause({"discriminator_accuracy": 0.99})
+    assert "only L1" in small(adversarial=0.0).likely_cause({})

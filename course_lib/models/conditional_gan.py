@@ -2,15 +2,14 @@
 
 The generator reads the noise beside an embedding of the label. The discriminator adds to its logit the inner product of
 the image's features with a vector of the label: the form that the best discriminator has where each class is log-linear in the
-features. A discriminator that does not see the label leaves the generator free to ignore it. R1 holds its slope, as in `style`.
+features. A discriminator that does not see the label leaves the generator free to ignore it.
 
 | symbol | here | shape | meaning |
 |---|---|---|---|
 | z, y | `z`, `y` | (B, d), (B,) int64 | noise; label in 0..K-1 |
 | e_y | `embed(y)` | (B, e) | the generator's vector of the label |
 | phi(x) | `body.features(x)` | (B, F) | features of the image |
-| psi(phi) | `body.head(phi)` | (B,) | what is said of the image alone |
-| gamma | `gamma` | | weight of R1, taken lazily |
+| u(phi) | `body.head(phi)` | (B,) | what is said of the image alone |
 | v_y, c_y | `project`, `offset` | (K, F), (K,) | the discriminator's vector and number of a label |
 
 Sources: Mirza & Osindero 2014 (conditioning); Miyato & Koyama 2018, equations 3-5 (projection); Brock et al. 2019, section 3
@@ -23,8 +22,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss
-from course_lib.models.style import r1_penalty
+from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss, who_lost
 from course_lib.nn import DCGANDiscriminator, DCGANGenerator
 
 
@@ -79,7 +77,6 @@ class ConditionalGAN(ImplicitModel):
         discriminator: network of images and labels.
         latent_dim, label_dim: lengths of z and of e_y.
         classes: number of labels K.
-        gamma, r1_every: as in `course_lib.models.style.StyleGAN`.
     """
 
     def __init__(
@@ -89,13 +86,9 @@ class ConditionalGAN(ImplicitModel):
         latent_dim: int,
         label_dim: int,
         classes: int,
-        gamma: float = 1.0,
-        r1_every: int = 8,
     ):
         super().__init__(generator, latent_dim)
         self.discriminator, self.classes = discriminator, classes
-        self.gamma, self.r1_every = gamma, r1_every
-        self.step = 0  # set by `fit`
         self.embed = nn.Embedding(classes, label_dim)
         self.monitors: dict[str, Tensor] = {}
 
@@ -118,12 +111,12 @@ class ConditionalGAN(ImplicitModel):
         logits_real, logits_fake = self.discriminator(x, y), self.discriminator(fake, y)
         right = torch.cat([logits_real > 0, logits_fake < 0]).float()
         self.monitors = {"discriminator_accuracy": right.mean()}
-        loss = discriminator_loss(logits_real, logits_fake)
-        if self.gamma and self.step % self.r1_every == 0:
-            slope = r1_penalty(lambda images: self.discriminator(images, y), x)
-            loss = loss + self.r1_every * self.gamma / 2 * slope
-        yield "discriminator", loss
+        yield "discriminator", discriminator_loss(logits_real, logits_fake)
         yield "generator", generator_loss(self.discriminator(self._draw(y, generator), y))
+
+    def likely_cause(self, monitors: dict[str, float]) -> str:
+        """What probably went wrong, from the discriminator's accuracy before the end."""
+        return who_lost(monitors["discriminator_accuracy"], "bound it with spectral normalisation")
 
     def decode(self, z: Tensor, y: Tensor) -> Tensor:
         """Images in [0, 1] of noise `(B, d)` and labels `(B,)`.
@@ -154,16 +147,14 @@ def build(
     label_dim: int = 16,
     width: int = 32,
     projection: bool = True,
-    **options,
 ) -> ConditionalGAN:
-    """DCGAN networks for square images with labels; the discriminator has no norm, for R1. Options of `ConditionalGAN`."""
+    """DCGAN networks for square images with labels."""
     channels, size, _ = image_shape
-    body = DCGANDiscriminator(channels, size, width, "none")
+    body = DCGANDiscriminator(channels, size, width)
     return ConditionalGAN(
         DCGANGenerator(latent_dim + label_dim, channels, size, width),
         ProjectionDiscriminator(body, classes, projection),
         latent_dim,
         label_dim,
         classes,
-        **options,
     )

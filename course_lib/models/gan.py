@@ -83,6 +83,25 @@ def latent_circle(start: Tensor, end: Tensor, turns: Tensor) -> Tensor:
     return angle.cos() * start + angle.sin() * end
 
 
+def who_lost(accuracy: float, restraint: str) -> str:
+    """What probably ended a game, from the share of images that the discriminator judged rightly before the end.
+
+    Args:
+        restraint: what holds this game's discriminator back, as advice.
+    """
+    if accuracy > 0.95:
+        return (
+            f"The discriminator has won (accuracy {accuracy:.2f}) and the generator gets no useful gradient: lower the "
+            f"discriminator's learning rate, or {restraint}"
+        )
+    if accuracy < 0.55:
+        return (
+            f"The discriminator has lost (accuracy {accuracy:.2f}) and its gradient is noise: lower the generator's "
+            "learning rate"
+        )
+    return f"The game itself blew up (accuracy {accuracy:.2f}): lower both learning rates, or Adam's beta_1"
+
+
 class ImplicitModel(nn.Module):
     """A law known by its sampler alone: noise through a generator.
 
@@ -201,20 +220,7 @@ class GAN(ImplicitModel):
 
     def likely_cause(self, monitors: dict[str, float]) -> str:
         """What probably went wrong, from the discriminator's accuracy before the end."""
-        accuracy = monitors["discriminator_accuracy"]
-        if accuracy > 0.95:
-            return (
-                f"The discriminator has won (accuracy {accuracy:.2f}) and the generator gets no useful gradient: lower the "
-                "discriminator's learning rate, or bound it with spectral normalisation"
-            )
-        if accuracy < 0.55:
-            return (
-                f"The discriminator has lost (accuracy {accuracy:.2f}) and its gradient is noise: lower the generator's "
-                "learning rate"
-            )
-        return (
-            f"The game itself blew up (accuracy {accuracy:.2f}): lower both learning rates, or Adam's beta_1"
-        )
+        return who_lost(monitors["discriminator_accuracy"], "bound it with spectral normalisation")
 
 
 def build(

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss
+from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss, who_lost
 
 
 def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
@@ -156,6 +156,12 @@ class ImageToImage(ImplicitModel):
         if self.adversarial:
             loss = loss + self.adversarial * generator_loss(self.discriminator(condition, fake))
         yield "generator", loss
+
+    def likely_cause(self, monitors: dict[str, float]) -> str:
+        """What probably went wrong, from the accuracy on patches before the end."""
+        if not self.adversarial:
+            return "There is no game, only L1: lower the learning rate"
+        return who_lost(monitors["discriminator_accuracy"], f"raise the weight of L1 above {self.l1:g}")
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss
+from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss, who_lost
 from course_lib.nn.style import StyleDiscriminator, StyleGenerator
 
 
@@ -119,13 +119,7 @@ class StyleGAN(ImplicitModel):
 
     def likely_cause(self, monitors: dict[str, float]) -> str:
         """What probably went wrong, from the discriminator's accuracy before the end."""
-        accuracy = monitors["discriminator_accuracy"]
-        if accuracy > 0.95:
-            return (
-                f"The discriminator has won (accuracy {accuracy:.2f}) and R1 of weight {self.gamma:g} does not hold its slope: "
-                "raise gamma"
-            )
-        return f"The game itself blew up (accuracy {accuracy:.2f}): lower both learning rates"
+        return who_lost(monitors["discriminator_accuracy"], f"raise gamma above {self.gamma:g} (R1)")
 
     def decode(self, z: Tensor, psi: float = 1.0, noise: list[Tensor] | None = None) -> Tensor:
         """Images in [0, 1] from codes; noise maps of zeros if left out."""

@@ -72,7 +72,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
     discriminator and `swing` (M, seeds) its gradient norm, both over the last tenth; `samples` (M, 1000, 2) of the first
     seed; `steps`."""
     smoke = tier == "smoke"
-    steps = 250 if smoke else 1_000
+    steps = 250 if smoke else 4_000
     data = load_data("grid25")
     rows: dict[str, list] = {key: [] for key in ("modes", "good", "accuracy", "swing", "samples")}
     for gamma, deviation in METHODS.values():

@@ -18,7 +18,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
     `conditions`, `targets` (10, 28, 28) and `images` (M, 10, 28, 28) uint8 of the first seed; `steps`."""
     smoke = tier == "smoke"
     plan = recipe("image_to_image", "glyphs", "smoke")
-    plan = plan.replace(steps=plan.steps if smoke else 250)
+    plan = plan.replace(steps=plan.steps if smoke else 600)
     data = load_data("glyphs", n=2_000 if smoke else 20_000, **plan.data_options)
     condition, target = load_data("glyphs", "test", n=500, **plan.data_options).x.chunk(2, 1)
     rows: dict[str, list] = {key: [] for key in ("error", "sharpness", "spread", "images")}

@@ -22,7 +22,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
     diagonal; `images` (2, 20, 28, 28) uint8 of the first seed, labels 0..9 twice; `steps`."""
     smoke = tier == "smoke"
     plan = recipe("conditional_gan", "glyphs", "smoke")
-    plan = plan.replace(steps=plan.steps if smoke else 250)
+    plan = plan.replace(steps=plan.steps if smoke else 1_000)
     data = load_data("glyphs", n=2_000 if smoke else 20_000)
     tables, images = [], []
     labels = torch.arange(1_000) % 10

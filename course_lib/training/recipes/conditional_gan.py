@@ -16,12 +16,13 @@ SMOKE = {
 LAPTOP = {
     **SMOKE,
     "tier": "laptop",
-    "model": {"width": 16},
+    "model": {"width": 24},
     "batch_size": 64,
-    "steps": 800,
-    "lr": 7e-4,
+    "steps": 6_000,
+    "lr": 5e-4,
     "schedule": "cosine",
-    "ema_decay": 0.995,
+    "ema_decay": 0.998,
+    "precision": "bf16",
 }
 
 LAB = {

@@ -18,7 +18,7 @@ LAPTOP = {
     "tier": "laptop",
     "model": {"width": 12, "l1": 10.0},
     "batch_size": 32,
-    "steps": 600,
+    "steps": 2_500,
     "lr": 2e-3,
     "schedule": "cosine",
 }
@@ -36,8 +36,8 @@ LAB = {
 
 RECIPES = [
     Recipe(data="glyphs", **SMOKE, note="5 s"),
-    Recipe(data="glyphs", **LAPTOP, note="1 min"),
-    Recipe(data="mnist", **LAPTOP, note="1 min"),
-    Recipe(data="fashion_mnist", **LAPTOP, note="1 min"),
+    Recipe(data="glyphs", **LAPTOP, note="4 min"),
+    Recipe(data="mnist", **LAPTOP, note="4 min"),
+    Recipe(data="fashion_mnist", **LAPTOP, note="4 min"),
     Recipe(data="mnist", **LAB),
 ]
