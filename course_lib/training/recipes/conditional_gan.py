@@ -19,7 +19,7 @@ LAPTOP = {
     "model": {"width": 24},
     "batch_size": 64,
     "steps": 6_000,
-    "lr": 5e-4,
+    "lr": 1e-3,
     "schedule": "cosine",
     "ema_decay": 0.998,
     "precision": "bf16",
