@@ -121,8 +121,11 @@ def _read_text(registry: Registry, text: str, where: str) -> None:
             registry.faults.append(f"{where}: defines {label!r} again, after {registry.chapters[label]}")
         else:
             registry.chapters[label] = where
-            if not label.startswith(f"{chapter[1]}-"):
-                registry.faults.append(f"{where}: the label {label!r} does not start with '{chapter[1]}-'")
+            words = {chapter[1], *chapter[1].split("_")}
+            if label.split("-")[0] not in words:
+                registry.faults.append(
+                    f"{where}: the label {label!r} does not start with '{chapter[1]}-' or one of its words"
+                )
 
 
 def _definitions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.AST]]:

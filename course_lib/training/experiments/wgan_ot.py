@@ -49,7 +49,8 @@ def run(tier: str) -> dict[str, np.ndarray]:
     name = "glyphs" if smoke else "mnist"
     n_images = 300 if smoke else 10_000
     real = 2 * dataset(name, "test", n=n_images).x - 1
-    real = real[torch.randperm(n_images, generator=generator)]  # MNIST's two halves were written by different people
+    # shuffled, because two groups of people wrote the two halves of MNIST's test set
+    real = real[torch.randperm(n_images, generator=generator)]
     fake = torch.cat([load(f"wgan_{name}").sample(100, generator=generator) for _ in range(n_images // 100)])
     fake = 2 * fake - 1
     image_sizes = (16, 64) if smoke else (16, 64, 256, 1024)

@@ -1,0 +1,9 @@
+# answer: adain
+def adain(x, mean, deviation):
+    """Maps x (B, C, H, W) with the statistics that are asked for, mean and deviation (B, C): (B, C, H, W)."""
+    centred = x - x.mean((2, 3), keepdim=True)
+    variance = centred.square().mean((2, 3), keepdim=True)
+    return (
+        deviation[:, :, None, None] * centred / (variance + 1e-5).sqrt()
+        + mean[:, :, None, None]
+    )

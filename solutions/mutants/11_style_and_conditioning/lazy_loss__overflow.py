@@ -1,0 +1,16 @@
+# answer: lazy_loss
+def lazy_loss(discriminator, real, fake, step, gamma, every):
+    """The discriminator's loss at a step, a scalar with a graph to its weights.
+
+    discriminator: images (B, ...) -> logits (B,); real and fake (B, ...); gamma a number, every the interval k.
+    """
+    loss = (1 + (-discriminator(real)).exp()).log().mean() + (
+        1 + discriminator(fake).exp()
+    ).log().mean()
+    if step % every == 0:
+        points = real.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(
+            discriminator(points).sum(), points, create_graph=True
+        )
+        loss = loss + every * gamma / 2 * gradient.flatten(1).square().sum(1).mean()
+    return loss

@@ -1,0 +1,7 @@
+# answer: projection_logit
+def projection_logit(phi, y, v, c, a, b):
+    """Logits (B,) of features phi (B, F) with labels y (B,).
+
+    v (K, F) and c (K,) belong to the labels, a (F,) and b () to all.
+    """
+    return ((v[y[:1]] + a) * phi).sum(1) + c[y[:1]] + b
