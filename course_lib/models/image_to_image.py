@@ -74,7 +74,9 @@ class UNet(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Condition and image to a map of logits, each of an 18x18 patch: convolutions 4/2, 4/2, 3/1 (kernel/stride).
+    """Condition and image to a map of logits: convolutions 4/2, 4/2, 3/1 (kernel/stride).
+
+    The convolutions of one logit see an 18x18 patch; the norm between them sees the statistics of the whole map.
 
     Shapes: two `(B, 1, H, W)` to `(B, H/4, W/4)`.
     """

@@ -112,7 +112,7 @@ class StyleGAN(ImplicitModel):
         right = torch.cat([logits_real > 0, logits_fake < 0]).float()
         self.monitors = {"discriminator_accuracy": right.mean()}
         loss = discriminator_loss(logits_real, logits_fake)
-        if self.step % self.r1_every == 0:
+        if self.gamma and self.step % self.r1_every == 0:
             loss = loss + self.r1_every * self.gamma / 2 * r1_penalty(self.discriminator, x)
         yield "discriminator", loss
         yield "generator", generator_loss(self.discriminator(self._fake(len(x), generator)))

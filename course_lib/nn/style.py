@@ -167,7 +167,8 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
     A generator that repeats itself gives itself away by it.
 
     Args:
-        x: `(B, C, H, W)`; groups of `group` images, the whole batch where B is no multiple.
+        x: `(B, C, H, W)`. Groups have `group` images, those whose indices agree modulo B / group; the whole batch where B is
+            no multiple.
 
     Returns:
         `(B, C + 1, H, W)`.
