@@ -1,6 +1,6 @@
 """Does the generator draw the class it is asked for? A discriminator that sees the label against one that does not.
 
-Glyphs, three seeds, the smoke recipe with more steps. Smoke: one seed, the recipe's steps.
+Glyphs, three seeds, the laptop recipe at width 16 with a quarter of its steps. Smoke: one seed, the smoke recipe.
 """
 
 import numpy as np
@@ -21,8 +21,9 @@ def run(tier: str) -> dict[str, np.ndarray]:
     """`projection` (2,) False, True; `confusion` (2, seeds, 10, 10) of 1,000 samples; `agreement` (2, seeds) its mean
     diagonal; `images` (2, 20, 28, 28) uint8 of the first seed, labels 0..9 twice; `steps`."""
     smoke = tier == "smoke"
-    plan = recipe("conditional_gan", "glyphs", "smoke")
-    plan = plan.replace(steps=plan.steps if smoke else 1_000)
+    plan = recipe("conditional_gan", "glyphs", "smoke" if smoke else "laptop")
+    if not smoke:
+        plan = plan.replace(model={"width": 16}, steps=1_500, ema_decay=0.99)
     data = load_data("glyphs", n=2_000 if smoke else 20_000)
     tables, images = [], []
     labels = torch.arange(1_000) % 10
