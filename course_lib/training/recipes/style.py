@@ -18,7 +18,7 @@ SMOKE = {
 LAPTOP = {
     "family": "style",
     "tier": "laptop",
-    "model": {"width": 8, "gamma": 0.1},
+    "model": {"width": 8, "gamma": 0.02},
     "batch_size": 32,
     "steps": 6_000,
     "lr": 2.5e-3,
