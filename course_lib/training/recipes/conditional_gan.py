@@ -47,9 +47,9 @@ def published(value: float) -> dict:
 
 RECIPES = [
     Recipe(data="glyphs", **SMOKE, note="5 s"),
-    Recipe(data="glyphs", **LAPTOP, note="1 min"),
-    Recipe(data="mnist", **LAPTOP, note="1 min", published=published(6.8)),
-    Recipe(data="fashion_mnist", **LAPTOP, note="1 min", published=published(26.5)),
+    Recipe(data="glyphs", **LAPTOP, note="5 min"),
+    Recipe(data="mnist", **LAPTOP, note="5 min", published=published(6.8)),
+    Recipe(data="fashion_mnist", **LAPTOP, note="5 min", published=published(26.5)),
     Recipe(
         data="mnist",
         **{**LAPTOP, "tier": "colab", "model": {"width": 48}, "steps": 20_000},

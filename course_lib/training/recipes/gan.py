@@ -76,9 +76,9 @@ RECIPES = [
         groups={"discriminator": {"lr": 1e-4}},
         note="7 s; the samples run round the ring",
     ),
-    Recipe(data="glyphs", **LAPTOP, note="10 min"),
-    Recipe(data="mnist", **LAPTOP, note="10 min", published=published(6.8)),
-    Recipe(data="fashion_mnist", **LAPTOP, note="10 min", published=published(26.5)),
+    Recipe(data="glyphs", **LAPTOP, note="12 min"),
+    Recipe(data="mnist", **LAPTOP, note="12 min", published=published(6.8)),
+    Recipe(data="fashion_mnist", **LAPTOP, note="12 min", published=published(26.5)),
     Recipe(
         data="mnist",
         **{**LAPTOP, "tier": "colab", "model": {"width": 64}, "steps": 30_000},

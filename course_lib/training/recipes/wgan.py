@@ -67,9 +67,9 @@ def published(value: float) -> dict:
 RECIPES = [
     Recipe(**RING, note="7 s"),
     Recipe(data="glyphs", **SMOKE, note="9 s"),
-    Recipe(data="glyphs", **LAPTOP, data_options={"n": 60_000}),
-    Recipe(data="mnist", **LAPTOP, published=published(20.3)),
-    Recipe(data="fashion_mnist", **LAPTOP, published=published(24.5)),
+    Recipe(data="glyphs", **LAPTOP, data_options={"n": 60_000}, note="12 min"),
+    Recipe(data="mnist", **LAPTOP, note="12 min", published=published(20.3)),
+    Recipe(data="fashion_mnist", **LAPTOP, note="12 min", published=published(24.5)),
     Recipe(
         data="mnist",
         **{**LAPTOP, "tier": "colab", "model": {"width": 64, "n_critic": 5}, "batch_size": 5 * 64},
