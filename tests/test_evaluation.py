@@ -23,6 +23,7 @@ from course_lib.metrics import (
     precision_recall,
     sharpness,
 )
+from course_lib.training import load_data
 from course_lib.training.evaluation import evaluate
 
 # Likelihood -----------------------------------------------------------------------------------------------------------
@@ -326,6 +327,19 @@ def test_a_model_of_stacked_digits_is_measured_with_its_modes():
     report = evaluate(model, card("glyphs", stack=True, n=1000), n=200)
     assert report["modes"].value > 150
     assert report["copies"].value == 1  # it draws from its training set
+
+
+def test_a_model_of_pairs_is_given_the_outlines():
+    """One that returns its outlines: its distance to the targets is that of the outlines."""
+
+    class Tracer(nn.Module):
+        def sample(self, n, y=None, *, generator=None):
+            return y
+
+    report = evaluate(Tracer(), card("glyphs", edges=True, n=300), n=200)
+    outlines, targets = load_data("glyphs", "test", edges=True).x[:200].chunk(2, 1)
+    assert report["l1"].value == pytest.approx((outlines - targets).abs().mean().item())
+    assert report["fid"].card["data"] == "glyphs"
 
 
 def test_a_density_is_measured_in_nats_and_bits():

@@ -27,12 +27,14 @@ def evaluate(
         root: data folder.
 
     Returns:
-        name -> Metric: what `evaluate_samples` says of samples of 28x28 images (LeNet features) or of points; "accuracy" in
-        per cent; "log_likelihood", "elbo", "iwae" in nats, and "bits_per_dim" of dequantised images. Samples are compared
-        with grey images, even if the model learned binarised ones.
+        name -> Metric: what `evaluate_samples` says of samples of 28x28 images (LeNet features) or of points; "l1", the mean
+        distance of a pixel from its target, where the data are pairs of outline and image; "accuracy" in per cent;
+        "log_likelihood", "elbo", "iwae" in nats, and "bits_per_dim" of dequantised images. Samples are compared with grey
+        images, even if the model learned binarised ones.
     """
     options = dict(card["recipe"]["data_options"])
     grey = {key: value for key, value in options.items() if key != "binary"}
+    paired = options.get("edges", False)  # two channels: the outline that the model is given, and the image
 
     def load(split: str, options: dict) -> tuple[Tensor, Tensor | None]:
         data = load_data(card["data"], split, root, **options)
@@ -46,11 +48,17 @@ def evaluate(
     generator = torch.Generator().manual_seed(seed)
     metrics = {}
     if hasattr(model, "sample") and (x.ndim == 2 or x.shape[2:] == (28, 28)):
-        fake = torch.cat([model.sample(len(part), generator=generator).detach() for part in x.split(1000)])
+        fake = torch.cat(
+            [
+                model.sample(len(part), part[:, :1] if paired else None, generator=generator).detach()
+                for part in x.split(1000)
+            ]
+        )
+        real, train = (data[:, 1:] if paired else data for data in (test(grey)[0], load("train", grey)[0]))
         metrics = evaluate_samples(
             fake if x.ndim == 2 else fake.clamp(0, 1),
-            test(grey)[0],
-            train=load("train", grey)[0],
+            real,
+            train=train,
             features=None if x.ndim == 2 else "lenet",
             modes=_modes(card["data"], grey),
             data=card["data"],
@@ -58,6 +66,8 @@ def evaluate(
         )
     protocol = {"data": card["data"], **{key: value for key, value in options.items() if key != "n"}}
     protocol |= {"split": "test", "seed": seed, "version": course_lib.__version__, "n": len(x)}
+    if paired:
+        metrics["l1"] = Metric.mean("l1", (fake - real).abs().flatten(1).mean(1), protocol)
     if hasattr(model, "accuracy"):
         metrics["accuracy"] = Metric("accuracy", 100 * model.accuracy(x, y), protocol, unit="%")
     if hasattr(model, "log_prob"):
