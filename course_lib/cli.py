@@ -69,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     sample = commands.add_parser(
         "sample",
         help="draw samples from a checkpoint into a PNG",
-        description="Draw samples and save them as a grid.",
+        description="Draw samples and save them as a grid. A model that draws from outlines gets those of test glyphs, and the "
+        "grid shows outline and drawing side by side.",
     )
     sample.add_argument("checkpoint", help="a name in pretrained/, or the path of a .safetensors file")
     sample.add_argument("--n", type=int, default=64, help="how many (default: 64)")
@@ -169,11 +170,17 @@ def _sample(arguments: argparse.Namespace) -> int:
     from torchvision.utils import save_image
 
     from course_lib.checkpoints import atomic_path
+    from course_lib.training import load_data
 
     if arguments.n < 1:
         raise ValueError(f"--n must be at least 1; got {arguments.n}")
     model, _ = _load(arguments.checkpoint)
-    images = model.sample(arguments.n, generator=torch.Generator().manual_seed(arguments.seed))
+    outlines = None
+    if model.card["recipe"]["data_options"].get("edges"):
+        outlines = load_data("glyphs", "test", n=arguments.n, edges=True).x[:, :1]
+    images = model.sample(arguments.n, outlines, generator=torch.Generator().manual_seed(arguments.seed))
+    if outlines is not None:
+        images = torch.cat([outlines, images], 3)
     if images.ndim != 4:
         raise ValueError(f"{arguments.checkpoint} draws points {tuple(images.shape[1:])}, not images")
     columns = max(1, round(arguments.n**0.5))
