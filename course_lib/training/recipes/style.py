@@ -7,9 +7,9 @@ ADAM = {"betas": [0.0, 0.99]}  # Karras et al. 2018: no memory of the gradient's
 SMOKE = {
     "family": "style",
     "tier": "smoke",
-    "model": {"width": 4, "latent_dim": 32, "style_dim": 32},
+    "model": {"width": 4, "latent_dim": 32, "style_dim": 32, "gamma": 0.05},
     "batch_size": 16,
-    "steps": 150,
+    "steps": 350,
     "lr": 5e-3,
     "optimizer_options": ADAM,
     "ema_decay": 0.98,
@@ -52,7 +52,7 @@ def published(value: float) -> dict:
 
 
 RECIPES = [
-    Recipe(data="glyphs", **SMOKE, note="8 s"),
+    Recipe(data="glyphs", **SMOKE, note="12 s"),
     Recipe(data="glyphs", **LAPTOP, note="8 min"),
     Recipe(data="mnist", **LAPTOP, note="8 min", published=published(6.8)),
     Recipe(data="fashion_mnist", **LAPTOP, note="8 min", published=published(26.5)),
