@@ -8,6 +8,6 @@ def truncation_price(a, b, psi):
     cross = torch.linalg.svdvals(a.T @ b).sum()
     spread = b.square().sum()
     return (
-        a.square().sum() + psi** 2 * spread - 2 * psi * cross,
+        a.square().sum() + psi**2 * spread - 2 * psi * cross,
         cross / a.square().sum(),
     )
