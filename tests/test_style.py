@@ -23,6 +23,7 @@ from course_lib.nn.style import (
     minibatch_deviation,
 )
 from course_lib.training import DivergenceError, Recipe, build, fit, recipe, save_run
+from course_lib.training.experiments import style_grid, style_l1, style_labels
 
 
 def rng(seed=0):
@@ -367,3 +368,10 @@ def test_networks_compile_without_graph_breaks():
     x = torch.rand(4, 1, 28, 28, generator=rng())
     compiled = torch.compile(model.discriminator, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(x), model.discriminator(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", [style_grid, style_labels, style_l1])
+def test_experiments_that_the_chapter_only_shows_run_in_smoke(experiment):
+    arrays = experiment.run("smoke")
+    assert all(torch.isfinite(torch.as_tensor(v)).all() for v in arrays.values() if v.dtype.kind == "f")

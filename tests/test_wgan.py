@@ -21,6 +21,7 @@ from course_lib.models.wgan import (
 )
 from course_lib.nn import MLP, DCGANDiscriminator
 from course_lib.training import DivergenceError, Recipe, build, fit, recipe, save_run
+from course_lib.training.experiments import wgan_budget, wgan_ot
 
 
 def rng(seed=0):
@@ -528,3 +529,10 @@ def test_points_of_any_dimension():
     assert model.sample(7, generator=rng()).shape == (7, 5)
     assert model.critic(draw(7, 5)).shape == (7,)
     assert isinstance(model.critic.network[0], (nn.Sequential, MLP))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", [wgan_budget, wgan_ot])
+def test_experiments_that_the_chapter_only_shows_run_in_smoke(experiment):
+    arrays = experiment.run("smoke")
+    assert all(torch.isfinite(torch.as_tensor(v)).all() for v in arrays.values() if v.dtype.kind == "f")

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_lib.data import toy2d
-from course_lib.metrics import mode_statistics
 from course_lib.models.gan import GAN
 from course_lib.models.style import r1_penalty
 from course_lib.nn import MLP
 from course_lib.nn.style import minibatch_deviation
 from course_lib.training import Recipe, fit, load_data
+from course_lib.training.experiments.gan_modes import score
 
 SAMPLES = 2_500
 GAMMA = 0.3
@@ -58,19 +57,10 @@ def make(gamma: float, deviation: bool, seed: int) -> RegularisedGAN:
     return model
 
 
-def score(x: Tensor) -> tuple[int, float]:
-    """Modes with a good sample, and the share of good samples: within 3 standard deviations of a mode."""
-    toy = toy2d.grid25
-    distance, nearest = torch.cdist(x, toy.modes.to(x)).min(1)
-    good = distance < 3 * toy.std
-    found = mode_statistics(nearest[good], len(toy.modes))[0] if good.any() else 0
-    return found, good.float().mean().item()
-
-
 def run(tier: str) -> dict[str, np.ndarray]:
-    """`method` (M,) names; `modes`, `good` (M, seeds) as `score` counts them on 2,500 samples; `accuracy` (M, seeds) of the
-    discriminator and `swing` (M, seeds) its gradient norm, both over the last tenth; `samples` (M, 1000, 2) of the first
-    seed; `steps`."""
+    """`method` (M,) names; `modes`, `good` (M, seeds) as `gan_modes.score` counts them on 2,500 samples; `accuracy` (M,
+    seeds) of the discriminator and `swing` (M, seeds) its gradient norm, both over the last tenth; `samples` (M, 1000, 2) of
+    the first seed; `steps`."""
     smoke = tier == "smoke"
     steps = 250 if smoke else 4_000
     data = load_data("grid25")
