@@ -10,6 +10,7 @@ from PIL import Image
 
 from course_lib.checkpoints import REPOSITORY
 from course_lib.cli import main
+from course_lib.training import load_data
 
 
 def test_help_names_every_command(capsys):
@@ -78,6 +79,15 @@ def test_train_then_sample_gives_a_picture(tmp_path, capsys):
     assert pixels.shape == (4 * 30 + 2, 4 * 30 + 2, 3)
     assert pixels.std() > 10
     assert np.array_equal(pixels, np.asarray(Image.open(tmp_path / "vae_glyphs.png")))
+
+
+def test_a_model_of_outlines_shows_them_beside_its_drawings(tmp_path):
+    picture = tmp_path / "pairs.png"
+    assert main(["sample", "image_to_image_glyphs", "--n", "4", "--out", str(picture)]) == 0
+    pixels = np.asarray(Image.open(picture))
+    assert pixels.shape == (2 * 30 + 2, 2 * 58 + 2, 3)
+    outlines = load_data("glyphs", "test", n=4, edges=True).x[:, 0]
+    assert np.array_equal(pixels[2:30, 2:30, 0], (255 * outlines[0]).byte().numpy())
 
 
 def test_evaluate_writes_numbers_with_their_protocol_into_the_card(tmp_path, capsys):

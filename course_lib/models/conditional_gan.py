@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss, who_lost
+from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss, judged_rightly, who_lost
 from course_lib.nn import DCGANDiscriminator, DCGANGenerator
 
 
@@ -109,8 +109,7 @@ class ConditionalGAN(ImplicitModel):
         x = self.inward(x)
         fake = self._draw(y, generator).detach()
         logits_real, logits_fake = self.discriminator(x, y), self.discriminator(fake, y)
-        right = torch.cat([logits_real > 0, logits_fake < 0]).float()
-        self.monitors = {"discriminator_accuracy": right.mean()}
+        self.monitors = {"discriminator_accuracy": judged_rightly(logits_real, logits_fake)}
         yield "discriminator", discriminator_loss(logits_real, logits_fake)
         yield "generator", generator_loss(self.discriminator(self._draw(y, generator), y))
 

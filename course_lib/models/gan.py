@@ -71,7 +71,7 @@ def latent_circle(start: Tensor, end: Tensor, turns: Tensor) -> Tensor:
     """Codes cos(t) start + sin(t) end on the circle through two independent draws, each of them again N(0, I).
 
     Args:
-        start, end: `(d,)`; reached at t = 0 and at a quarter turn.
+        start, end: `(d,)`, or `(n, d)` for a circle each; reached at t = 0 and at a quarter turn.
         turns: `(n,)` positions, 1 = the whole circle.
 
     Returns:
@@ -81,6 +81,11 @@ def latent_circle(start: Tensor, end: Tensor, turns: Tensor) -> Tensor:
     """
     angle = 2 * math.pi * turns.unsqueeze(-1)
     return angle.cos() * start + angle.sin() * end
+
+
+def judged_rightly(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's accuracy on a batch: the share of logits above 0 on data and below 0 on samples."""
+    return torch.cat([(real > 0).flatten(), (fake < 0).flatten()]).float().mean()
 
 
 def who_lost(accuracy: float, restraint: str) -> str:
@@ -190,8 +195,7 @@ class GAN(ImplicitModel):
         x = self.inward(x)
         fake = self.generator(self.noise(len(x), generator)).detach()
         logits_real, logits_fake = self.discriminator(x), self.discriminator(fake)
-        right = torch.cat([logits_real > 0, logits_fake < 0]).float()
-        self.monitors = {"discriminator_accuracy": right.mean()}
+        self.monitors = {"discriminator_accuracy": judged_rightly(logits_real, logits_fake)}
         yield "discriminator", discriminator_loss(logits_real, logits_fake, self.objective)
 
         fake = self.generator(self.noise(len(x), generator))

@@ -9,7 +9,7 @@ term alone asks for the conditional median of each pixel; the patches ask for te
 | c, x | `condition`, `target` | (B, 1, H, W) each | what is given; what is wanted |
 | z | `z` | (B, d, H/4, W/4) | noise in the U-Net's middle |
 | G(c, z) | `generator(condition, z)` | (B, 1, H, W) | the drawing |
-| v(c, x) | `discriminator(condition, x)` | (B, h, w) | one logit a patch; None of it where `adversarial` is 0 |
+| v(c, x) | `discriminator(condition, x)` | (B, h, w) | one logit a patch; not asked where `adversarial` is 0 |
 | lambda | `l1` | | weight of the L1 term, a mean over pixels |
 
 Data are pairs stacked as two channels, as `course_lib.data.edge_pairs` makes them: condition first.
@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss, who_lost
+from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss, judged_rightly, who_lost
 
 
 def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
@@ -151,8 +151,7 @@ class ImageToImage(ImplicitModel):
         fake = self.generator(condition, self._noise(condition, generator))
         if self.adversarial:
             real_logits, fake_logits = (self.discriminator(condition, v) for v in (target, fake.detach()))
-            right = torch.cat([real_logits > 0, fake_logits < 0]).float()
-            self.monitors = {"discriminator_accuracy": right.mean()}
+            self.monitors = {"discriminator_accuracy": judged_rightly(real_logits, fake_logits)}
             yield "discriminator", discriminator_loss(real_logits, fake_logits)
         loss = self.l1 * (fake - target).abs().mean()
         if self.adversarial:

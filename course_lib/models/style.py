@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss, who_lost
+from course_lib.models.gan import ImplicitModel, discriminator_loss, generator_loss, judged_rightly, who_lost
 from course_lib.nn.style import StyleDiscriminator, StyleGenerator
 
 
@@ -109,8 +109,7 @@ class StyleGAN(ImplicitModel):
         with torch.no_grad():
             fake = self._fake(len(x), generator)
         logits_real, logits_fake = self.discriminator(x), self.discriminator(fake)
-        right = torch.cat([logits_real > 0, logits_fake < 0]).float()
-        self.monitors = {"discriminator_accuracy": right.mean()}
+        self.monitors = {"discriminator_accuracy": judged_rightly(logits_real, logits_fake)}
         loss = discriminator_loss(logits_real, logits_fake)
         if self.gamma and self.step % self.r1_every == 0:
             loss = loss + self.r1_every * self.gamma / 2 * r1_penalty(self.discriminator, x)

@@ -26,15 +26,15 @@ def gradients(model: nn.Module, noise: Tensor, objective: str) -> Tensor:
 
 
 def run(tier: str) -> dict[str, np.ndarray]:
-    """`trained` steps of the generator; `step` (S,) of the discriminator; `norm` (2, seeds, S) of the mean gradient over 16 batches, rows OBJECTIVES; `spread`
-    (2, seeds, S) root mean square distance of one batch's gradient from that mean; `fooled` (seeds, S) mean of D on
-    samples; `accuracy` (seeds, S)."""
+    """`trained` steps of the generator; `step` (S,) of the discriminator; `norm` (2, seeds, S) of the mean gradient over 16
+    batches, rows OBJECTIVES; `spread` (2, seeds, S) root mean square distance of one batch's gradient from that mean;
+    `fooled` (seeds, S) mean of D on samples."""
     smoke = tier == "smoke"
     plan = recipe("gan", "glyphs", "smoke").replace(data="glyphs" if smoke else "mnist", tier=tier)
     plan = plan.replace(steps=50 if smoke else 100)
     images = load_data(plan.data, "train", **plan.data_options).x
     steps = (0, 2, 5, 10, 20, 50) if smoke else (0, 2, 5, 10, 20, 50, 100, 200, 400, 800)
-    rows: dict[str, list] = {"norm": [], "spread": [], "fooled": [], "accuracy": []}
+    rows: dict[str, list] = {"norm": [], "spread": [], "fooled": []}
     for seed in (0,) if smoke else (0, 1, 2):
         model = fit(build(plan.replace(seed=seed)), load_data(plan.data), plan.replace(seed=seed)).model
         model.discriminator = build(
@@ -54,7 +54,6 @@ def run(tier: str) -> dict[str, np.ndarray]:
                 found["norm"].append([g.mean(0).norm().item() for g in each])
                 found["spread"].append([(g - g.mean(0)).square().sum(1).mean().sqrt().item() for g in each])
                 found["fooled"].append(on_fake.sigmoid().mean().item())
-                found["accuracy"].append(torch.cat([on_real > 0, on_fake < 0]).float().mean().item())
             optimizer.zero_grad()
             discriminator_loss(on_real, on_fake).backward()
             optimizer.step()
@@ -65,5 +64,5 @@ def run(tier: str) -> dict[str, np.ndarray]:
         "trained": np.array(plan.steps),
         "step": np.array(steps),
         **both,
-        **{name: np.array(rows[name]) for name in ("fooled", "accuracy")},
+        "fooled": np.array(rows["fooled"]),
     }

@@ -8,7 +8,7 @@ import torch
 
 import course_lib
 from course_lib.data import dataset
-from course_lib.metrics import frechet_distance
+from course_lib.metrics import fid
 from course_lib.metrics.features import digit_classifier, in_batches
 from course_lib.metrics.precision_recall import precision_recall
 
@@ -18,11 +18,6 @@ PSI = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2)
 def features(images: torch.Tensor) -> torch.Tensor:
     """The glyph classifier's last hidden layer, `(N, 64)`."""
     return in_batches(digit_classifier("glyphs")[0].features, images)
-
-
-def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and covariance, float64."""
-    return x.double().mean(0), torch.cov(x.double().T)
 
 
 def run(tier: str) -> dict[str, np.ndarray]:
@@ -43,9 +38,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
             generator = torch.Generator().manual_seed(seed)
             images = [model.sample(100, psi=value, generator=generator) for _ in range(n // 100)]
             rows.append(features(torch.cat(images)))
-        scores = [
-            (*precision_recall(mine, fake), frechet_distance(*moments(mine), *moments(fake))) for fake in rows
-        ]
+        scores = [(*precision_recall(mine, fake), fid(mine, fake, features=None).value) for fake in rows]
         floor.append(scores[0])
         columns.append(scores[1:])
     scores = np.array(columns).transpose(2, 1, 0)  # (3, P, seeds)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib.data import toy2d
-from course_lib.models.wgan import Critic, build_critic, lipschitz_bound, slope
+from course_lib.models.wgan import Critic, build_critic
 from course_lib.training import Recipe, fit
 
 BOUNDS = (0.003, 0.01, 0.03, 0.1)
@@ -30,13 +30,10 @@ def layer_gradients(critic: Critic, real: Tensor, fake: Tensor) -> list[float]:
 
 def run(tier: str) -> dict[str, np.ndarray]:
     """`bound` (K,) the clipping bounds; `gradients` (K + 1, seeds, layers) gradient norms at each layer, the last row with a
-    penalty; `distance` (K + 1, seeds) the critic's estimate; `slope` (K + 1, seeds) its mean slope at the points, `product`
-    (K + 1, seeds) the product of its layers' norms; `initial` (seeds, layers) gradient norms before training."""
+    penalty; `distance` (K + 1, seeds) the critic's estimate."""
     smoke = tier == "smoke"
     seeds, steps = (1, 100) if smoke else (3, 500)
-    names = ("distance", "slope", "product")
-    rows: dict[str, list] = {"gradients": [], **{name: [] for name in names}}
-    initial = []
+    rows: dict[str, list] = {"gradients": [], "distance": []}
     for bound in (*BOUNDS, None):
         found: dict[str, list] = {name: [] for name in rows}
         for seed in range(seeds):
@@ -49,20 +46,12 @@ def run(tier: str) -> dict[str, np.ndarray]:
                 [toy2d.swiss_roll(10_000, generator), torch.randn(10_000, 2, generator=generator)], 1
             )
             real, fake = pairs[:1_000].unbind(1)
-            if bound is None:
-                initial.append(layer_gradients(critic, real, fake))
             critic.stepped()
             optimizer = {"optimizer": "rmsprop", "lr": 1e-3} if bound else {"lr": 1e-3}
             plan = Recipe("wgan", "swiss_roll", tier, steps=steps, batch_size=256, seed=seed, **optimizer)
             run = fit(critic, pairs, plan, progress=False)
             found["gradients"].append(layer_gradients(critic, real, fake))
             found["distance"].append(run.monitors["distance"][-20:].mean())
-            found["slope"].append(slope(critic, torch.cat([real, fake])).mean().item())
-            found["product"].append(lipschitz_bound(critic))
         for name, values in found.items():
             rows[name].append(values)
-    return {
-        "bound": np.array(BOUNDS),
-        **{name: np.array(values) for name, values in rows.items()},
-        "initial": np.array(initial),
-    }
+    return {"bound": np.array(BOUNDS)} | {name: np.array(values) for name, values in rows.items()}
