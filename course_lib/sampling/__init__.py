@@ -1,4 +1,4 @@
-"""Samplers: from weights or energies to draws."""
+"""Samplers: from weights, scores or velocities to draws. `ode` and `sde` are modules of their own."""
 
 from course_lib.sampling.importance import effective_sample_size, resample
 

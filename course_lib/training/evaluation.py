@@ -9,6 +9,8 @@ from tqdm import tqdm
 import course_lib
 from course_lib.data import toy2d
 from course_lib.metrics import Metric, bits_per_dim, dequantize, evaluate_samples
+from course_lib.models.ddpm import DDPM
+from course_lib.models.diffusion_bound import DRAWN_STEPS
 from course_lib.training.launch import load_data
 
 IWAE_SAMPLES = 500  # importance samples of the test likelihood's bound
@@ -29,8 +31,9 @@ def evaluate(
     Returns:
         name -> Metric: what `evaluate_samples` says of samples of 28x28 images (LeNet features) or of points; "l1", the mean
         distance of a pixel from its target, where the data are pairs of outline and image; "accuracy" in per cent;
-        "log_likelihood", "elbo", "iwae" in nats, and "bits_per_dim" of dequantised images. Samples are compared with grey
-        images, even if the model learned binarised ones.
+        "log_likelihood", "elbo", "iwae" in nats, and "bits_per_dim" of dequantised images, or a diffusion model's bound on it
+        for 8-bit levels; "evaluations" of the network for one sample, where it takes several. Samples are compared with
+        grey images, even if the model learned binarised ones.
     """
     options = dict(card["recipe"]["data_options"])
     grey = {key: value for key, value in options.items() if key != "binary"}
@@ -66,6 +69,8 @@ def evaluate(
         )
     protocol = {"data": card["data"], **{key: value for key, value in options.items() if key != "n"}}
     protocol |= {"split": "test", "seed": seed, "version": course_lib.__version__, "n": len(x)}
+    if getattr(model, "n_evaluations", 1) > 1:
+        metrics["evaluations"] = Metric("evaluations", model.n_evaluations, protocol)
     if paired:
         metrics["l1"] = Metric.mean("l1", (fake - real).abs().flatten(1).mean(1), protocol)
     if hasattr(model, "accuracy"):
@@ -78,7 +83,12 @@ def evaluate(
             metrics["bits_per_dim"] = Metric.mean("bits_per_dim", values, protocol, "bits/dim")
     if hasattr(model, "elbo"):
         values = _over(lambda part: model.elbo(part, generator=generator), x)
-        metrics["elbo"] = Metric.mean("elbo", values, protocol, "nats")
+        diffusion = isinstance(model, DDPM)
+        bound = {**protocol, "drawn_steps": DRAWN_STEPS} if diffusion else protocol
+        metrics["elbo"] = Metric.mean("elbo", values, bound, "nats")
+        if diffusion and x.ndim == 4:
+            bits = bits_per_dim(values, x[0].numel(), levels=1)
+            metrics["bits_per_dim"] = Metric.mean("bits_per_dim", bits, bound, "bits/dim")
     if hasattr(model, "iwae"):
         values = _over(lambda part: model.iwae(part, IWAE_SAMPLES, generator=generator), x, batch=20)
         samples = {"importance_samples": IWAE_SAMPLES}
