@@ -1,0 +1,11 @@
+# answer: flow_matching
+def flow_matching(velocity, x0, noise, t):
+    """The loss, a scalar, and the score, the shape of x0 (B, ...), at the points on the lines at times t (B,).
+
+    velocity(x, t) takes (B, ...) and (B,) and returns the shape of x.
+    """
+    time = t.reshape(-1, *[1] * (x0.ndim - 1))
+    x = (1 - time) * x0 + time * noise
+    v = velocity(x, t)
+    loss = (v - (noise - x0)).flatten(1).square().sum(1).mean()
+    return loss, -(x + v) / time

@@ -1,0 +1,8 @@
+# answer: sde_marginals
+def sde_marginals(kind, t, low, high):
+    """Scale and standard deviation, (B,) each, at times t (B,) of the process `kind`: "vp", "sub_vp" or "ve"."""
+    if kind == "ve":
+        return torch.ones_like(t), low * ((high / low) ** (2 * t) - 1).sqrt()
+    integral = low * t + (high - low) * t**2 / 2
+    left = torch.exp(-integral)
+    return left.sqrt(), 1 - left
