@@ -779,3 +779,9 @@ def test_evaluation_says_how_the_numbers_came_about():
     bits = -metrics["elbo"].value / (784 * math.log(2))
     assert metrics["bits_per_dim"].value == pytest.approx(bits)
     assert metrics["bits_per_dim"].unit == "bits/dim"
+
+
+def test_a_model_trained_without_averaging_draws():
+    plan = recipe("ddpm", "two_moons", "smoke", steps=2, ema_decay=None)
+    model = fit(build(plan), toy2d.two_moons(600, rng()), plan, progress=False).model
+    assert model.sample(3, generator=rng(), steps=4).shape == (3, 2)

@@ -18,6 +18,7 @@ from course_lib.models.gaussian_diffusion import GaussianDiffusion, linear_betas
 from course_lib.models.score_sde import VESDE, VPSDE, SubVPSDE, gaussian_flow, of_ddpm
 from course_lib.sampling import sde as samplers
 from course_lib.training import Recipe, build, fit, recipe, save_run
+from course_lib.training.experiments import sde_fid, sde_steps
 
 PROCESSES = [VPSDE(), SubVPSDE(), VESDE(0.01, 10.0)]
 IDS = ["vp", "sub_vp", "ve"]
@@ -423,6 +424,19 @@ def test_time_is_told_between_the_steps_of_training():
     assert told[-1].item() == 0
 
 
+@pytest.mark.equation("sde-discrete-score")
+def test_guessed_images_are_clipped():
+    """A guess far outside: the score is that of the clipped datum, and only with `clip`."""
+    model = ddpm_module.build((1, 8, 8), 8, multipliers=[1, 2], blocks=1, attention=[])
+    model.network = nn.Identity()
+    model.network.forward = lambda x, t: -x  # noise of the wrong sign: a datum of 2 x / a or so
+    sde, t = VPSDE(), torch.tensor([0.7, 0.9], dtype=torch.float64)
+    x = 1 + torch.rand(2, 1, 8, 8, generator=rng(), dtype=torch.float64)
+    a, s = (v.view(2, 1, 1, 1) for v in sde.marginal(t))
+    torch.testing.assert_close(of_ddpm(model, sde)(x, t), (a - x) / s**2)
+    torch.testing.assert_close(of_ddpm(model, sde, clip=False)(x, t), x / s)
+
+
 # --- a learned score -------------------------------------------------------------------------------------------------------
 
 
@@ -524,3 +538,17 @@ def test_recipe_names_what_build_takes():
     assert isinstance(
         build(Recipe("score_sde", "mnist", "lab", 1, 1, {"width": 8, "attention": []})), nn.Module
     )
+
+
+def test_experiments_run():
+    """Orders of magnitude on the smallest tier: solvers of second order beat DDIM, six samplers draw something like the law."""
+    steps = sde_steps.run("smoke")
+    assert steps["mixture"].shape == (6, 2, 5)
+    assert (steps["mixture"][:, :, -1].min(1) < 0.15).all()
+    rows = dict(zip(steps["method"], steps["flow"][:, 1, -1], strict=True))
+    assert rows["Heun"] < 0.3 * rows["DDIM (eta = 0)"]
+    assert math.isnan(rows["Euler-Maruyama"])
+    images = sde_fid.run("smoke")
+    assert images["samples"].shape == (7, 2, 10, 1, 28, 28)
+    assert (images["low"] <= images["fid"]).all()
+    assert (images["fid"] > images["floor"]).all()

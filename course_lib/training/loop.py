@@ -256,7 +256,7 @@ class _Loop:
         recipe, step = self.recipe, self.step
         if isinstance(getattr(self.model, "step", None), Tensor):
             self.model.step.fill_(step)
-        elif hasattr(self.model, "step"):  # a plain number: read by Python, with no look at the device
+        elif isinstance(getattr(self.model, "step", None), int):  # read by Python, with no look at the device
             self.model.step = step
         for name, optimizer in self.optimizers.items():
             for parameter_group in optimizer.param_groups:

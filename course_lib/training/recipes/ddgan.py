@@ -26,6 +26,7 @@ LAPTOP = {
     "batch_size": 32,
     "steps": 7_000,
     "lr": 5e-4,
+    "groups": {"generator": {"lr": 2e-4}},  # at the same rate the discriminator is left behind, and knows nothing
     "optimizer_options": ADAM,
     "schedule": "cosine",
     "ema_decay": 0.998,

@@ -40,8 +40,6 @@ LAB = {
 
 RECIPES = [
     Recipe(data="two_moons", **TOY, model={**POINTS, "process": "vp"}, note="7 s"),
-    Recipe(
-        data="grid25", **TOY, model={**POINTS, "process": "ve", "coefficients": [0.01, 20.0]}, note="7 s"
-    ),
+    Recipe(data="grid25", **TOY, model={**POINTS, "process": "ve", "coefficients": [0.01, 20.0]}, note="7 s"),
     Recipe(**LAB),
 ]
