@@ -2,7 +2,7 @@
 
 Modes, share of good samples, W_1 and evaluations a sample (figure 6.9 of the thesis). One line has the thesis' own networks,
 learning rate and batch, for fewer steps than its 50,000; the others share networks of 128 units, batch 256 and their number of
-steps. Smoke: one seed, few steps.
+steps. One seed. Smoke: few steps.
 """
 
 import numpy as np
@@ -61,36 +61,27 @@ def transport(x: Tensor, y: Tensor) -> float:
 
 
 def run(tier: str) -> dict[str, np.ndarray]:
-    """`method` (M,); `modes`, `good` (M, seeds) of 2,500 samples as in `gan_modes`, `w1` (M, seeds) of 1,000; `evaluations`,
-    `steps` (of the generator), `batch`, `seconds` (of training, first seed) (M,); `samples` (M, 2500, 2) of the first seed;
-    `floor` (3,) the data's own modes, share and W_1; `wanted` steps of the thesis."""
+    """`method` (M,); `modes`, `good` (M,) of 2,500 samples as in `gan_modes`, `w1` (M,) of 1,000; `evaluations`, `steps` (of the
+    generator), `batch`, `seconds` of training (M,); `samples` (M, 2500, 2); `floor` (3,) the data's own modes, share and W_1;
+    `wanted` steps of the thesis."""
     smoke = tier == "smoke"
-    seeds = (0,) if smoke else (0, 1)
     data = load_data("grid25")
     test, other = (toy2d.grid25(SAMPLES, torch.Generator().manual_seed(s)) for s in (8, 9))
-    rows: dict[str, list] = {"modes": [], "good": [], "w1": [], "samples": []}
-    about: dict[str, list] = {"evaluations": [], "steps": [], "batch": [], "seconds": []}
+    names = ("modes", "good", "w1", "evaluations", "steps", "batch", "seconds", "samples")
+    rows: dict[str, list] = {name: [] for name in names}
     for method in METHODS:
-        steps = 20 if smoke else 2_000 if method == THESIS else 8_000
-        found: dict[str, list] = {"modes": [], "good": [], "w1": []}
-        for seed in seeds[:1] if method == THESIS else seeds:
-            chosen = plan(method, steps).replace(seed=seed)
-            trained = fit(network(method, chosen), data, chosen, progress=False)
-            with torch.no_grad():
-                x = trained.model.sample(SAMPLES, generator=torch.Generator().manual_seed(seed))
-            modes, good = score(x)
-            for key, value in zip(found, (modes, good, transport(x, test)), strict=True):
-                found[key].append(value)
-            if seed == 0:
-                rows["samples"].append(x.numpy())
-                values = (trained.model.n_evaluations, chosen.steps, chosen.batch_size, trained.seconds)
-                for key, value in zip(about, values, strict=True):
-                    about[key].append(value)
-        for key, values in found.items():
-            rows[key].append(values + [np.nan] * (len(seeds) - len(values)))
+        chosen = plan(method, 20 if smoke else 2_000 if method == THESIS else 8_000)
+        trained = fit(network(method, chosen), data, chosen, progress=False)
+        with torch.no_grad():
+            x = trained.model.sample(SAMPLES, generator=torch.Generator().manual_seed(0))
+        about = (trained.model.n_evaluations, chosen.steps, chosen.batch_size, trained.seconds)
+        for values, value in zip(
+            rows.values(), (*score(x), transport(x, test), *about, x.numpy()), strict=True
+        ):
+            values.append(value)
     return {
         "method": np.array(METHODS),
-        **{key: np.array(values) for key, values in {**rows, **about}.items()},
+        **{name: np.array(values) for name, values in rows.items()},
         "floor": np.array([*score(other), transport(other, test)]),
         "wanted": np.array(recipe("ddgan", "grid25", "lab").steps),
     }

@@ -19,6 +19,7 @@ SMOKE = {
     "optimizer_options": ADAM,
 }
 
+# The generator learns at a lower rate: at the same one the discriminator is left behind, and knows nothing.
 LAPTOP = {
     "family": "ddgan",
     "tier": "laptop",
@@ -26,7 +27,7 @@ LAPTOP = {
     "batch_size": 32,
     "steps": 7_000,
     "lr": 5e-4,
-    "groups": {"generator": {"lr": 2e-4}},  # at the same rate the discriminator is left behind, and knows nothing
+    "groups": {"generator": {"lr": 2e-4}},
     "optimizer_options": ADAM,
     "schedule": "cosine",
     "ema_decay": 0.998,
