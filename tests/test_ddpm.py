@@ -556,8 +556,10 @@ def test_labels_are_withheld_at_the_given_rate():
     withheld = (seen == 4).float().mean().item()
     assert withheld == pytest.approx(0.3, abs=4 * (0.21 / 20_000) ** 0.5)
     assert (seen[seen < 4] == y[seen < 4]).all()
-    model.sample(5, generator=rng())
+    model.sample(5, torch.full((5,), 4), generator=rng())
     assert (network.seen[-1][1] == 4).all()
+    model.sample(500, generator=rng())
+    assert set(network.seen[-1][1].tolist()) == {0, 1, 2, 3}  # left out: drawn
 
 
 # --- diffusers -----------------------------------------------------------------------------------------------------------

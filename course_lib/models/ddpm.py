@@ -233,10 +233,12 @@ class DDPM(nn.Module):
         """`n` images in [0, 1], or points.
 
         Args:
-            y: labels `(n,)`; left out, the law of all data.
+            y: labels `(n,)`, `classes` for none; left out, uniformly drawn where the network knows labels.
             guidance: w; of use with labels only, and doubles the evaluations where it is not 1.
             steps: `sample_steps` if left out.
         """
+        if y is None and self.classes is not None:
+            y = torch.randint(self.classes, (n,), generator=generator, device=self.diffusion.betas.device)
         steps = steps or self.n_evaluations
         model = self if steps == self.diffusion.T else self.strided(steps)
         walk = model.trajectory(n, y, generator=generator, guidance=guidance)

@@ -139,8 +139,15 @@ class FlowMatching(nn.Module):
         steps: int | None = None,
         solver: str | None = None,
     ) -> Tensor:
-        """`n` samples, of labels y `(n,)` if given, by `steps` steps of a fixed-step `solver` (by default the model's own)."""
-        return self.decode(self.noise(n, generator), y, steps=steps, solver=solver)
+        """`n` samples by `steps` steps of a fixed-step `solver` (by default the model's own).
+
+        Args:
+            y: labels `(n,)`, `classes` for none; left out, uniformly drawn where the network knows labels.
+        """
+        noise = self.noise(n, generator)
+        if y is None and self.classes is not None:
+            y = torch.randint(self.classes, (n,), generator=generator, device=noise.device)
+        return self.decode(noise, y, steps=steps, solver=solver)
 
 
 class PointFlowMatching(FlowMatching):

@@ -1,6 +1,6 @@
 """The weight of the label: how often a classifier reads the digit that was asked for, and what the samples lose for it.
 
-Laptop: the checkpoint `ddpm_mnist` with its 50 steps, 500 images for each weight. Smoke: an untrained network on glyphs.
+Laptop: the checkpoint `ddpm_mnist` with its 50 steps, 300 images for each weight. Smoke: an untrained network on glyphs.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
     name = "glyphs" if smoke else "mnist"
     model = build(recipe("ddpm", name, "smoke")).eval() if smoke else load("ddpm_mnist")
     classifier = load(f"digit_classifier_{name}")
-    images, steps = (40, 4) if smoke else (500, model.n_evaluations)
+    images, steps = (40, 4) if smoke else (300, model.n_evaluations)
     data = dataset(name, "test", n=2 * images if smoke else None)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(5))
     real, other = order[:images], order[images : 2 * images]
