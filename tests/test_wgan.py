@@ -545,7 +545,7 @@ def test_budget_experiment_looks_along_the_way():
 def test_transport_experiment_lies_above_its_floor_and_falls_with_n():
     found = wgan_ot.run("smoke")
     transport, floor = found["transport"].mean(2), found["floor"].mean(2)
-    assert (transport[:, 0] > transport[:, -1]).all()
+    assert (transport[1:, 0] > transport[1:, -1]).all()  # the bias of few points, seen from 8 dimensions on
     assert (transport[0] > floor[0]).all()
     assert found["critic"][0, 0] == pytest.approx(1, abs=0.35)  # two dimensions, shift 1
     assert (found["image_transport"] > 0).all()
