@@ -26,9 +26,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from course_lib.models.gan import discriminator_loss, generator_loss, judged_rightly, who_lost
-from course_lib.models.gaussian_diffusion import GaussianDiffusion
+from course_lib.models.gaussian_diffusion import GaussianDiffusion, inward
 from course_lib.models.style import r1_penalty
-from course_lib.models.vae import check_images
 from course_lib.nn.mlp import TimeMLP
 from course_lib.nn.time_discriminator import PointDiscriminator, TimeDiscriminator
 from course_lib.nn.unet import UNet
@@ -140,15 +139,6 @@ class DDGAN(nn.Module):
     def parameter_groups(self) -> dict[str, Iterator[nn.Parameter]]:
         return {"discriminator": self.discriminator.parameters(), "generator": self.generator.parameters()}
 
-    def inward(self, x: Tensor) -> Tensor:
-        """Data as the networks see them; `ValueError` for a wrong shape, type or range."""
-        if self.images:
-            check_images(x, self.shape)
-            return 2 * x - 1
-        if not x.is_floating_point() or x.shape[1:] != self.shape:
-            raise ValueError(f"expected float points (B, {self.shape[0]}); got {x.dtype} {tuple(x.shape)}")
-        return x
-
     def outward(self, x: Tensor) -> Tensor:
         """The networks' range to the door's."""
         return (x + 1) / 2 if self.images else x
@@ -201,7 +191,7 @@ class DDGAN(nn.Module):
 
         Implements: ddgan-discriminator, ddgan-generator, ddgan-r1
         """
-        x0 = self.inward(x)
+        x0 = inward(x, self.shape)
         t = torch.randint(self.T, (len(x0),), generator=generator, device=x0.device)
         real, x_next = self.pair(x0, t, generator)
         fake, _ = self.denoise(x_next, t, generator)
@@ -257,7 +247,7 @@ class DDGAN(nn.Module):
 
     def edit(self, x: Tensor, level: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Samples near given images: noise these to `level`, then denoise."""
-        noisy = self.noised(self.inward(x), level, generator)
+        noisy = self.noised(inward(x, self.shape), level, generator)
         return self.outward(self.reverse(noisy, level, generator)[-1][0])
 
 

@@ -25,8 +25,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from course_lib.models.diffusion_bound import DRAWN_STEPS, step_cost, sum_of_steps
-from course_lib.models.gaussian_diffusion import GaussianDiffusion, cosine_betas, linear_betas, make_betas
-from course_lib.models.vae import check_images
+from course_lib.models.gaussian_diffusion import (
+    GaussianDiffusion,
+    cosine_betas,
+    inward,
+    linear_betas,
+    make_betas,
+)
 from course_lib.nn.mlp import TimeMLP
 from course_lib.nn.unet import UNet
 
@@ -93,15 +98,6 @@ class DDPM(nn.Module):
         """Network evaluations per sample; twice as many with guidance."""
         return self.sample_steps or self.diffusion.T
 
-    def inward(self, x: Tensor) -> Tensor:
-        """Data as the diffusion sees them; `ValueError` for a wrong shape, type or range."""
-        if self.images:
-            check_images(x, self.shape)
-            return 2 * x - 1
-        if not x.is_floating_point() or x.shape[1:] != self.shape:
-            raise ValueError(f"expected float points (B, {self.shape[0]}); got {x.dtype} {tuple(x.shape)}")
-        return x
-
     def _labels(self, y: Tensor | None, t: Tensor) -> Tensor:
         """Labels `(B,)`, K for "none"; `ValueError` for what is none."""
         y = torch.full_like(t, self.classes) if y is None else y
@@ -152,7 +148,7 @@ class DDPM(nn.Module):
 
         Implements: ddpm-simple, ddpm-hybrid
         """
-        x0 = self.inward(x)
+        x0 = inward(x, self.shape)
         options = {"generator": generator, "device": x.device}
         t = torch.randint(self.diffusion.T, (len(x0),), **options)
         noise = torch.randn(x0.shape, dtype=x0.dtype, **options)
@@ -248,7 +244,7 @@ class DDPM(nn.Module):
     @torch.no_grad()
     def bound_terms(self, x: Tensor, t: Tensor, *, generator: Generator | None = None) -> Tensor:
         """The bound's term at each datum's own step t, from one draw of x_t: `(B,)` in nats."""
-        x0 = self.inward(x)
+        x0 = inward(x, self.shape)
         noise = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         xt = self.diffusion.q_sample(x0, t, noise)
         predicted, log_variance = self.outputs(xt, t)
@@ -263,7 +259,7 @@ class DDPM(nn.Module):
         Args:
             times: how many of the steps t > 0 are drawn for each datum; None takes them all, T network evaluations.
         """
-        known = self.diffusion.prior_kl(self.inward(x)).double()
+        known = self.diffusion.prior_kl(inward(x, self.shape)).double()
         cost = functools.partial(self.bound_terms, x, generator=generator)
         return -known - sum_of_steps(cost, self.diffusion.T, len(x), times, x.device, generator)
 

@@ -21,11 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.distributions import gaussian_log_prob
-from course_lib.models.vae import check_images
+from course_lib.models.gaussian_diffusion import inward
 from course_lib.nn import TimeMLP, UNet
+from course_lib.nn.mlp import TIME_SCALE
 from course_lib.sampling import ode
-
-TIME_SCALE = 1000.0  # the networks embed times as they come, and were made for step numbers up to 1000
 
 
 class FlowMatching(nn.Module):
@@ -87,9 +86,9 @@ class FlowMatching(nn.Module):
         if self.pairs:
             if x.shape[1:] != (2, *self.shape):
                 raise ValueError(f"expected pairs (B, 2, *{self.shape}); got {tuple(x.shape)}")
-            x0, noise = self._inward(x[:, 0]), x[:, 1]
+            x0, noise = inward(x[:, 0], self.shape), x[:, 1]
         else:
-            x0 = self._inward(x)
+            x0 = inward(x, self.shape)
             noise = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         t = torch.rand(len(x0), generator=generator, device=x0.device, dtype=x0.dtype)
         if self.classes is None:
@@ -100,15 +99,6 @@ class FlowMatching(nn.Module):
         t_ = t.view(-1, *[1] * len(self.shape))
         predicted = self.velocity((1 - t_) * x0 + t_ * noise, t, y)
         return (predicted.float() - (noise - x0).float()).square().mean()
-
-    def _inward(self, x: Tensor) -> Tensor:
-        """Data as the network sees them."""
-        if self.images:
-            check_images(x, self.shape)
-            return 2 * x - 1
-        if not x.is_floating_point() or x.shape[1:] != self.shape:
-            raise ValueError(f"expected float points (B, {self.shape[0]}); got {x.dtype} {tuple(x.shape)}")
-        return x
 
     def noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`(n, ...)` standard normal, on the network's device."""
@@ -160,7 +150,7 @@ class PointFlowMatching(FlowMatching):
         """Log-density of points `(B, dim)` in nats, `(B,)`."""
         return ode.log_prob(
             self.velocity,
-            self._inward(x),
+            inward(x, self.shape),
             torch.tensor([0.0, 1.0], dtype=x.dtype),
             lambda z: gaussian_log_prob(z, torch.zeros_like(z), torch.zeros_like(z)),
             method=method,

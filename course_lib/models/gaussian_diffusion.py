@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.distributions import gaussian_kl
+from course_lib.models.vae import check_images
 
 
 def linear_betas(T: int) -> Tensor:
@@ -56,6 +57,20 @@ def make_betas(schedule: str, T: int) -> Tensor:
     if schedule not in schedules:
         raise ValueError(f"unknown schedule {schedule!r}: expected one of {', '.join(schedules)}")
     return schedules[schedule](T)
+
+
+def inward(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Data as the networks see them: images `(B, C, H, W)` from [0, 1] to [-1, 1], points `(B, dim)` as they are.
+
+    Raises:
+        ValueError: another shape than `(B, *shape)`, another type than float, images outside [0, 1].
+    """
+    if len(shape) == 3:
+        check_images(x, shape)
+        return 2 * x - 1
+    if not x.is_floating_point() or tuple(x.shape[1:]) != tuple(shape):
+        raise ValueError(f"expected float points (B, {shape[0]}); got {x.dtype} {tuple(x.shape)}")
+    return x
 
 
 class GaussianDiffusion(nn.Module):

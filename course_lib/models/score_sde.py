@@ -21,15 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.models.ddpm import DDPM
-from course_lib.models.vae import check_images
+from course_lib.models.gaussian_diffusion import inward
 from course_lib.nn import TimeMLP, UNet
+from course_lib.nn.mlp import TIME_SCALE
 from course_lib.sampling import ode
 from course_lib.sampling import sde as samplers
 from course_lib.sampling.processes import PROCESSES, SDE, VESDE, VPSDE, SubVPSDE, along
 
 __all__ = ["PROCESSES", "SDE", "VESDE", "VPSDE", "ScoreSDE", "SubVPSDE", "build", "gaussian_flow", "of_ddpm"]
 
-TIME_SCALE = 1000.0  # the networks embed times as they come, and were made for step numbers up to 1000
 TRAIN_FROM = 1e-5  # the earliest time that the network sees
 SAMPLE_TO = 1e-3  # where sampling stops by default
 
@@ -146,21 +146,12 @@ class ScoreSDE(nn.Module):
 
         Implements: sde-score-matching
         """
-        x0 = self._inward(x)
+        x0 = inward(x, self.shape)
         t = torch.rand(len(x0), generator=generator, device=x0.device, dtype=x0.dtype)
         t = TRAIN_FROM + (1 - TRAIN_FROM) * t
         noise = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         scale, std = (along(value, x0) for value in self.sde.marginal(t))
         return (self.eps(scale * x0 + std * noise, t).float() - noise.float()).square().mean()
-
-    def _inward(self, x: Tensor) -> Tensor:
-        """Data as the network sees them."""
-        if self.images:
-            check_images(x, self.shape)
-            return 2 * x - 1
-        if not x.is_floating_point() or x.shape[1:] != self.shape:
-            raise ValueError(f"expected float points (B, {self.shape[0]}); got {x.dtype} {tuple(x.shape)}")
-        return x
 
     @torch.no_grad()
     def sample(
@@ -195,7 +186,7 @@ class PointScoreSDE(ScoreSDE):
         """Log-density in nats of points `(B, dim)` under the probability flow from time 1 to `start`, `(B,)`."""
         return ode.log_prob(
             samplers.probability_flow(self.sde, self.score),
-            self._inward(x),
+            inward(x, self.shape),
             torch.tensor([start, 1.0], dtype=x.dtype),
             self.sde.prior_log_prob,
             tolerance=tolerance,

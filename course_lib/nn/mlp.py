@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+TIME_SCALE = 1000.0  # from a time in (0, 1] to the step numbers that `sinusoidal_embedding` suits
+
 
 class MLP(nn.Sequential):
     """Affine maps with an activation between them, none after the last.

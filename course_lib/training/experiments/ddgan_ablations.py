@@ -13,6 +13,7 @@ from torch import Tensor
 from course_lib.data import toy2d
 from course_lib.models.ddgan import DDGAN, build, vp_betas
 from course_lib.models.gan import discriminator_loss, generator_loss
+from course_lib.models.gaussian_diffusion import inward
 from course_lib.training import Recipe, fit, load_data
 from course_lib.training.experiments.ddgan_grid import DDGAN as SETTINGS
 from course_lib.training.experiments.ddgan_grid import transport
@@ -42,7 +43,7 @@ class Augmented(DDGAN):
         self, x: Tensor, y: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> Iterator[tuple[str, Tensor]]:
         """The discriminator sees noised data and noised samples; the generator's gradient passes through the noising."""
-        x0, step = self.inward(x), torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        x0, step = inward(x, self.shape), torch.zeros(len(x), dtype=torch.int64, device=x.device)
         levels = torch.cumprod(1 - vp_betas(4), 0)[:-1]
         alpha_bar = torch.cat([torch.ones(1), levels.float()]).to(x.device)
         start, real_noise, fake_noise = torch.randn(3, *x0.shape, generator=generator, device=x.device)

@@ -8,6 +8,7 @@ import torch
 
 from course_lib.data import dataset
 from course_lib.models import load
+from course_lib.models.gaussian_diffusion import inward
 from course_lib.training import build, recipe
 
 
@@ -55,7 +56,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
         "time": np.array(times),
         "term": np.array([value for value, _ in terms]),
         "term_error": np.array([error for _, error in terms]),
-        "prior": np.array(mean(model.diffusion.prior_kl(model.inward(some)))[0]),
+        "prior": np.array(mean(model.diffusion.prior_kl(inward(some, model.shape)))[0]),
         "full": np.array(full[0]),
         "full_error": np.array(full[1]),
         "drawn": np.array(mean(-drawn)[0]),
