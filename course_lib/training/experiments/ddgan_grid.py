@@ -70,7 +70,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
     names = ("modes", "good", "w1", "evaluations", "steps", "batch", "seconds", "samples")
     rows: dict[str, list] = {name: [] for name in names}
     for method in METHODS:
-        chosen = plan(method, 20 if smoke else 2_000 if method == THESIS else 8_000)
+        chosen = plan(method, 20 if smoke else 20_000)
         trained = fit(network(method, chosen), data, chosen, progress=False)
         with torch.no_grad():
             x = trained.model.sample(SAMPLES, generator=torch.Generator().manual_seed(0))

@@ -1,7 +1,7 @@
 """Flow matching against diffusion at equal evaluations, and how straight their paths are.
 
 Smoke: untrained networks, a handful of images. Larger tiers: the checkpoints on MNIST, of one network, one
-number of steps and one share of withheld labels. Labels are left out in sampling.
+number of steps and one share of withheld labels. All start from the same noise and labels, equally many of each.
 """
 
 import numpy as np
@@ -36,12 +36,12 @@ def run(tier: str) -> dict[str, np.ndarray]:
         for family in ("flow_matching", "ddpm")
     )
     sde = VPSDE()
-    score = of_ddpm(diffusion, sde)
 
-    def draw(method: str, x: Tensor, budget: int) -> Tensor:
+    def draw(method: str, x: Tensor, y: Tensor, budget: int) -> Tensor:
         if method.startswith("flow"):
             solver = method.split(", ")[1].lower()
-            return flow.decode(x, steps=budget // ode.EVALUATIONS[solver], solver=solver)
+            return flow.decode(x, y, steps=budget // ode.EVALUATIONS[solver], solver=solver)
+        score = of_ddpm(diffusion, sde, y)
         if method == "diffusion, DDIM":
             x = ddim(sde, score, x, time_grid(sde, budget))
         else:
@@ -49,18 +49,21 @@ def run(tier: str) -> dict[str, np.ndarray]:
         return (x + 1) / 2
 
     noise = torch.randn(n, *flow.shape, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(n) % flow.classes
     value = np.zeros((len(METHODS), len(budgets)))
     samples = np.zeros((len(METHODS), len(budgets), SHOWN, *flow.shape), dtype=np.uint8)
     for k, budget in enumerate(tqdm(budgets, desc="sde_flow")):
         for i, method in enumerate(METHODS):
-            x = torch.cat([draw(method, part, budget) for part in noise.split(100)]).clamp(0, 1)
+            parts = zip(noise.split(100), y.split(100), strict=True)
+            x = torch.cat([draw(method, *part, budget) for part in parts]).clamp(0, 1)
             value[i, k] = fid(name, x, seed=0).value
             samples[i, k] = pictures(x[:SHOWN])
-    few = noise[: 5 if smoke else 50]
+    few, labels = noise[: 5 if smoke else 50], y[: 5 if smoke else 50]
+    diffusion_flow = probability_flow(sde, of_ddpm(diffusion, sde, labels))
     with torch.no_grad():
         paths = [
-            flow.decode(few, steps=30, path=True),
-            ode.solve(probability_flow(sde, score), few, time_grid(sde, 30, spacing="log_ratio"), path=True),
+            flow.decode(few, labels, steps=30, path=True),
+            ode.solve(diffusion_flow, few, time_grid(sde, 30, spacing="log_ratio"), path=True),
         ]
     return {
         "method": np.array(METHODS),
