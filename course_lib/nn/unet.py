@@ -51,7 +51,7 @@ FIR_TAPS = (1 / 8, 3 / 8, 3 / 8, 1 / 8)
 
 
 def _filter(convolution: Callable[..., Tensor], x: Tensor, gain: float, stride: int, padding: int) -> Tensor:
-    """The filter on every channel by itself, never in bfloat16: a processor takes 10 times as long for that."""
+    """The filter on every channel by itself, never in bfloat16, where a processor is slow at it."""
     full = x if x.dtype == torch.float64 else x.float()
     taps = torch.tensor(FIR_TAPS, dtype=full.dtype, device=x.device)
     kernel = (gain * torch.outer(taps, taps)).expand(x.shape[1], 1, 4, 4)
@@ -95,7 +95,7 @@ def join(x: Tensor, y: Tensor, rescale: bool) -> Tensor:
 
 
 def pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution as one batched matrix product: a processor needs two thirds of the time.
+    """A 1x1 convolution as one batched matrix product, which is faster on a processor.
 
     Shapes: `(B, C_in, H, W)` to `(B, C_out, H, W)`.
     """
