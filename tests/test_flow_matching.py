@@ -53,7 +53,7 @@ def oracle_model():
 
 @pytest.mark.equation("sde-flow-oracle", "sde-flow-matching")
 def test_exact_velocity_is_the_mean_of_the_lines_through_a_point():
-    """By weights: E[eps - x_0 | x_t] over 400,000 data x_0, each with the density that noise takes it to x_t, for five points."""
+    """By weights: E[eps - x_0 | x_t] over 400,000 data x_0, each with the density that noise takes it to x_t, for three points."""
     x0 = draw_mixture(400_000)
     xt = torch.tensor([[0.5, 0.2], [-0.8, 0.6], [0.0, 0.0]], dtype=torch.float64)
     for t in (0.4, 0.8):
