@@ -84,11 +84,26 @@ def test_logits_see_the_spread_of_the_minibatch():
     assert (varied[0] - alone).abs() > 1e-3
 
 
-def test_start_is_undecided():
-    net = TimeDiscriminator(**SMALL)
-    logits = net(*inputs())
-    assert logits.shape == (8,)
-    assert logits.abs().max() == 0
+def test_learns_soon_to_tell_a_texture_from_noise_of_the_same_mean_and_power():
+    """A checkerboard of random sign under noise, against noise alone: no linear function of the image can tell."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = TimeDiscriminator(**SMALL)
+    board = (-1.0) ** torch.arange(8).add(torch.arange(8)[:, None])
+    optimizer = torch.optim.Adam(net.parameters(), 2e-3)
+    right = []
+    for step in range(120):
+        sign = draw(16, 1, 1, 1, seed=3 * step).sign()
+        real = 0.8 * sign * board + 0.6 * draw(16, 2, 8, 8, seed=3 * step + 1)
+        fake, x_t = draw(2, 16, 2, 8, 8, seed=3 * step + 2)
+        t = torch.zeros(16, dtype=torch.int64)
+        on_real, on_fake = net(real, x_t, t), net(fake, x_t, t)
+        right.append(((on_real > 0).float().mean() + (on_fake < 0).float().mean()).item() / 2)
+        loss = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert sum(right[-20:]) / 20 > 0.9
 
 
 @pytest.mark.parametrize("case", [0, 1])

@@ -1,7 +1,7 @@
 """Discriminators of one denoising step: is x_{t-1} the noisy data's or the generator's, given x_t and t?
 
 `TimeDiscriminator` is the network of the denoising diffusion GAN for small images: residual blocks that are told the time,
-halving behind a low-pass filter, the minibatch's deviation as one more map, a sum over all pixels. `PointDiscriminator` is its
+halving behind a low-pass filter, the minibatch's deviation as one more map, a mean over all pixels. `PointDiscriminator` is its
 counterpart for points.
 
 Sources: THESIS 6.4.7 with table 6.7, and "Toy data and StackedMNIST" there; Xiao et al. 2022's released code, where thesis and
@@ -104,16 +104,14 @@ class TimeDiscriminator(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Glorot's uniform weights and zero biases; zero for the convolutions that end a branch, so that every logit starts
-        at 0."""
+        """He's normal weights and zero biases. The released code starts with zeros behind each branch and at the end, and sums
+        over the pixels: such a network is linear at first, and in few steps hardly learns to tell anything apart.
+        """
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
-                nn.init.xavier_uniform_(module.weight)
+                nn.init.kaiming_normal_(module.weight, 0.2)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for block in self.blocks:
-            nn.init.zeros_(block.conv2.weight)
-        nn.init.zeros_(self.last.weight)
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         _check(x_prev, x_t, t, self.shape)
@@ -122,7 +120,7 @@ class TimeDiscriminator(nn.Module):
         for block in self.blocks:
             h = block(h, embedding)
         h = F.leaky_relu(self.last(minibatch_deviation(h)), 0.2)
-        return self.head(h.sum((2, 3))).squeeze(1).to(x_t.dtype)  # full precision again under autocast
+        return self.head(h.mean((2, 3))).squeeze(1).to(x_t.dtype)  # full precision again under autocast
 
 
 class PointDiscriminator(nn.Module):

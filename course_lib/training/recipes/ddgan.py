@@ -19,14 +19,20 @@ SMOKE = {
     "optimizer_options": ADAM,
 }
 
-# The generator learns at a lower rate: at the same one the discriminator is left behind, and knows nothing.
+# The generator learns at a lower rate: at the same one the discriminator is left behind, and knows nothing. The discriminator is
+# wider than the generator, and still takes a third of its time.
 LAPTOP = {
     "family": "ddgan",
     "tier": "laptop",
-    "model": {"width": 16, "gamma": 0.01, "unet": {"blocks": 1, "attention": [7]}},
+    "model": {
+        "width": 16,
+        "discriminator_width": 24,
+        "gamma": 0.02,
+        "unet": {"blocks": 1, "attention": [7]},
+    },
     "batch_size": 32,
     "steps": 7_000,
-    "lr": 5e-4,
+    "lr": 1e-3,
     "groups": {"generator": {"lr": 2e-4}},
     "optimizer_options": ADAM,
     "schedule": "cosine",
