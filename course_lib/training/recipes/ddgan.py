@@ -19,8 +19,7 @@ SMOKE = {
     "optimizer_options": ADAM,
 }
 
-# The generator learns at a lower rate: at the same one the discriminator is left behind, and knows nothing. The discriminator is
-# wider than the generator, and still takes a third of its time.
+# The generator learns at a lower rate: at the same one the discriminator is left behind, and knows nothing.
 LAPTOP = {
     "family": "ddgan",
     "tier": "laptop",
