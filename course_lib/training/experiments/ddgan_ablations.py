@@ -63,7 +63,7 @@ def run(tier: str) -> dict[str, np.ndarray]:
     """`variant` (V,); `modes`, `good`, `w1` (V, seeds) as in `ddgan_grid`; `samples` (V, 1000, 2) of the first seed; `floor`
     (3,) of the data; `steps`."""
     smoke = tier == "smoke"
-    steps, seeds = (20, (0,)) if smoke else (8_000, (0, 1))
+    steps, seeds = (20, (0,)) if smoke else (3_000, (0, 1))
     data = load_data("grid25")
     test, other = (toy2d.grid25(SAMPLES, torch.Generator().manual_seed(s)) for s in (8, 9))
     rows: dict[str, list] = {"modes": [], "good": [], "w1": [], "samples": []}
