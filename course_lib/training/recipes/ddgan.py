@@ -115,9 +115,9 @@ def published(value: float) -> dict:
 
 RECIPES = [
     Recipe(data="glyphs", **SMOKE, note="10 s"),
-    Recipe(data="glyphs", **{**LAPTOP, "steps": 5_000}, data_options={"n": 60_000}, note="20 min"),
-    Recipe(data="mnist", **LAPTOP, note="35 min", published=published(6.8)),
-    Recipe(data="fashion_mnist", **LAPTOP, note="35 min", published=published(26.5)),
+    Recipe(data="glyphs", **{**LAPTOP, "steps": 5_000}, data_options={"n": 60_000}, note="30 min"),
+    Recipe(data="mnist", **LAPTOP, note="40 min", published=published(6.8)),
+    Recipe(data="fashion_mnist", **LAPTOP, note="40 min", published=published(26.5)),
     Recipe(**GRID, tier="laptop", steps=3_000, note="not enough steps: see the experiment ddgan_grid"),
     Recipe(**GRID, tier="lab", steps=50_000),
     Recipe(data="mnist", **LAB, published=published(6.8)),
