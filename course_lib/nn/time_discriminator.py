@@ -105,7 +105,7 @@ class TimeDiscriminator(nn.Module):
 
     def _initialise(self) -> None:
         """He's normal weights and zero biases. The released code starts with zeros behind each branch and at the end, and sums
-        over the pixels: such a network is linear at first, and in few steps hardly learns to tell anything apart.
+        over the pixels: such a network is linear at first, and takes a little longer to tell real from fake.
         """
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
